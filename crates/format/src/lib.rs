@@ -1,1 +1,16 @@
-//! 
+//! Custodia's formats: the types, their strict codecs, their limits, and the checks that need one signature or one
+//! checkpoint and nothing else.
+//!
+//! Every parser here is strict and total: any bytes give a value or a [`Malformed`], and what was parsed prints back
+//! to the same bytes. This crate refuses IO, clocks and randomness: whoever needs a time or a random number passes it
+//! in. Judging a whole proof is the business of `custodia-verify`.
+
+pub mod error;
+pub mod json;
+pub mod key;
+pub mod limits;
+pub mod ranges;
+pub mod text;
+
+pub use custodia_merkle::Hash;
+pub use error::Malformed;
