@@ -141,7 +141,9 @@ mod tests {
     fn lists_ascend_and_do_not_touch() {
         assert_eq!(Ranges::parse(["0-3", "7"]).unwrap().count(), 5);
         assert!(Ranges::parse([]).unwrap().is_empty());
-        for bad in [&["3-3"][..], &["4-3"], &["0-3", "4"], &["7", "0-3"], &["0-3", "2-9"], &["01"], &["1000000"], &["a"]] {
+        for bad in
+            [&["3-3"][..], &["4-3"], &["0-3", "4"], &["7", "0-3"], &["0-3", "2-9"], &["01"], &["1000000"], &["a"]]
+        {
             assert!(Ranges::parse(bad.iter().copied()).is_err(), "{bad:?}");
         }
     }

@@ -100,6 +100,9 @@ const YEAR_0: i64 = -62_167_219_200;
 const YEAR_9999_END: i64 = 253_402_300_799;
 
 impl Time {
+    /// 1970-01-01T00:00:00Z, what a clock that was never set shows.
+    pub const EPOCH: Self = Self(0);
+
     /// The moment so many seconds after 1970, if its year has four digits.
     pub fn from_unix(seconds: i64) -> Option<Self> {
         (YEAR_0..=YEAR_9999_END).contains(&seconds).then_some(Self(seconds))
@@ -322,9 +325,19 @@ mod tests {
         assert_eq!(Time::parse("2026-11-23T16:00:00Z").unwrap().unix(), 1_795_449_600);
         assert_eq!(Time::parse("1970-01-01T00:00:00Z").unwrap().unix(), 0);
         for bad in [
-            "2026-02-30T00:00:00Z", "2026-11-23T24:00:00Z", "2026-11-23T16:00:60Z", "2026-11-23 16:00:00Z",
-            "2026-11-23T16:00:00", "2026-11-23T16:00:00+00:00", "26-11-23T16:00:00Z", "2026-11-23T16:00:00.0Z",
-            "2026-1-23T16:00:00Z", "1900-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "+026-11-23T16:00:00Z", "",
+            "2026-02-30T00:00:00Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T16:00:60Z",
+            "2026-11-23 16:00:00Z",
+            "2026-11-23T16:00:00",
+            "2026-11-23T16:00:00+00:00",
+            "26-11-23T16:00:00Z",
+            "2026-11-23T16:00:00.0Z",
+            "2026-1-23T16:00:00Z",
+            "1900-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "+026-11-23T16:00:00Z",
+            "",
         ] {
             assert_eq!(Time::parse(bad), None, "{bad}");
         }
