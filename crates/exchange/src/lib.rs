@@ -1,1 +1,15 @@
-//! 
+//! The session between two nodes, as state machines that own no socket, clock, disk or randomness.
+//!
+//! Bytes and answers go in, frames and questions come out; a driver moves them (docs/spec/wire.md). What this crate
+//! decides is order: who may say what when, which answer belongs to what, which bytes are still to travel. What it
+//! leaves to its host is judgement: whether a signature counts, whether a release is welcome.
+
+pub mod codes;
+pub mod message;
+pub mod question;
+pub mod transfer;
+
+pub use codes::{Code, Refused};
+pub use message::{AddCheckpoint, Cosigned, Hello};
+pub use question::{Answer, Consigned, NeedsIt, Question, Signed};
+pub use transfer::{Cursor, Document, Event, Midstates, Phase, Wanted};
