@@ -4,12 +4,19 @@
 //! decides is order: who may say what when, which answer belongs to what, which bytes are still to travel. What it
 //! leaves to its host is judgement: whether a signature counts, whether a release is welcome.
 
+mod codec;
 pub mod codes;
+pub mod fault;
+pub mod fetch;
+pub mod frame;
 pub mod message;
 pub mod question;
+pub mod stream;
 pub mod transfer;
 
 pub use codes::{Code, Refused};
+pub use fault::PeerFault;
+pub use frame::{FRAME_BYTES, Frame, FrameReader, FrameType};
 pub use message::{AddCheckpoint, Cosigned, Hello};
 pub use question::{Answer, Consigned, NeedsIt, Question, Signed};
-pub use transfer::{Cursor, Document, Event, Midstates, Phase, Wanted};
+pub use transfer::{CHUNK_BYTES, Cursor, Document, Event, Midstates, Phase, Wanted};

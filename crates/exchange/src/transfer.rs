@@ -4,6 +4,9 @@ use custodia_format::Hash;
 
 use crate::codes::Refused;
 
+/// Bytes of a chunk: content is proven and carried in these (docs/spec/midstates.md).
+pub const CHUNK_BYTES: u64 = 1 << 20;
+
 /// A file of a package that is no item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Document {
@@ -26,6 +29,27 @@ pub struct Wanted {
     pub count: u64,
     /// Whether the item's midstates must come before its first chunk.
     pub midstates: Midstates,
+}
+
+impl Wanted {
+    /// Bytes of content in these chunks: whole MiB, but for the item's last chunk.
+    pub fn bytes(&self) -> u64 {
+        let at = |chunk: u64| chunk.saturating_mul(CHUNK_BYTES).min(self.size);
+        at(self.first_chunk.saturating_add(self.count)) - at(self.first_chunk)
+    }
+
+    /// Bytes of midstates that come before them: 32 for each whole MiB of the item.
+    pub fn midstates_bytes(&self) -> u64 {
+        match self.midstates {
+            Midstates::Held => 0,
+            Midstates::Wanted => self.size / CHUNK_BYTES * 32,
+        }
+    }
+
+    /// Bytes of one chunk of the item; 0 beyond its end.
+    pub fn chunk_bytes(&self, chunk: u64) -> u64 {
+        Wanted { first_chunk: chunk, count: 1, ..*self }.bytes()
+    }
 }
 
 /// Whether an item's midstates are here already.
