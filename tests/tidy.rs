@@ -339,6 +339,33 @@ fn atom(words: &mut Vec<&str>) -> Option<u128> {
     }
 }
 
+#[test]
+fn every_error_code_is_explained() {
+    let explained = error_codes(&required("docs/operate/errors.md"));
+    let mut found = Vec::new();
+    for (file, text) in
+        our_texts().into_iter().filter(|(file, _)| ["rs", "md"].contains(&ending(file)) && file != "tests/tidy.rs")
+    {
+        found.extend(
+            error_codes(&text)
+                .difference(&explained)
+                .map(|code| format!("{file}: {code} is not in docs/operate/errors.md")),
+        );
+    }
+    none(&found);
+}
+
+/// Words such as `E-PEER-REFUSED`.
+fn error_codes(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words
+        .map(|word| word.trim_end_matches('-'))
+        .filter(|word| word.strip_prefix("E-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase())))
+        .filter(|word| word.chars().all(|c| c.is_ascii_uppercase() || c == '-'))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Steps of docs/spec/proof.md (`## Step N …` or `N. …` under a heading "Steps") and functions `step_N_…` of `verify`, in files
 /// `step_N_….rs`, carry the same numbers.
 #[test]
@@ -346,11 +373,8 @@ fn the_verifier_follows_the_numbered_steps() {
     let told: BTreeSet<u32> = told_steps(&required("docs/spec/proof.md"));
     let mut kept = BTreeSet::new();
     for file in files().iter().filter(|file| file.starts_with("crates/verify/src/")) {
-        for (at, _) in required(file).match_indices("fn step_") {
-            let source = required(file);
-            let digits: String =
-                source.get(at + 8..).unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
-            kept.extend(digits.parse::<u32>());
+        for name in required(file).split("fn step_").skip(1) {
+            kept.extend(name.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>());
         }
     }
     assert_eq!(told, (1..=10).collect(), "docs/spec/proof.md tells ten steps");
@@ -404,5 +428,9 @@ fn the_readers_of_this_file_read_right() {
     );
     assert_eq!(resolve("docs/spec/proof.md", "../ARCHITECTURE.md"), "docs/ARCHITECTURE.md");
     assert_eq!(told_steps("# Steps\n1. a\n2. b\n10. c\n# Else\n3. d\n"), [1, 2, 10].into());
+    assert_eq!(
+        error_codes("\"E-PEER-REFUSED\", E-x, `E-IO`; TYPE-A"),
+        ["E-PEER-REFUSED", "E-IO"].map(str::to_owned).into()
+    );
     assert_eq!(told_steps("## Step 1: a\n### Step 2: b\n"), [1, 2].into());
 }
