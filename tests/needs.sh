@@ -12,10 +12,8 @@ need() {
 
 install_package() {
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        if [ ! -e "$cache/apt-updated.$$" ]; then
-            apt-get -qq update >&2 </dev/null || true
-            touch "$cache/apt-updated.$$"
-        fi
+        [ -n "${package_lists:-}" ] || apt-get -qq update >&2 </dev/null || true
+        package_lists=read
         DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y "$1" >&2 </dev/null || true
     fi
 }
