@@ -5,12 +5,17 @@
 //! to the same bytes. This crate refuses IO, clocks and randomness: whoever needs a time or a random number passes it
 //! in. Judging a whole proof is the business of `custodia-verify`.
 
+pub mod checkpoint;
+pub mod entry;
 pub mod error;
 pub mod json;
 pub mod key;
 pub mod limits;
+pub mod note;
 pub mod ranges;
 pub mod text;
+pub mod tile;
+pub mod tlog_proof;
 
 pub use custodia_merkle::Hash;
 pub use error::Malformed;
