@@ -5,14 +5,19 @@
 //! to the same bytes. This crate refuses IO, clocks and randomness: whoever needs a time or a random number passes it
 //! in. Judging a whole proof is the business of `custodia-verify`.
 
+pub mod body;
 pub mod checkpoint;
 pub mod entry;
+pub mod envelope;
 pub mod error;
 pub mod json;
 pub mod key;
+pub mod kind;
 pub mod limits;
+pub mod link;
 pub mod note;
 pub mod ranges;
+pub mod statement;
 pub mod text;
 pub mod tile;
 pub mod tlog_proof;
