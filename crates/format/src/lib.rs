@@ -15,12 +15,14 @@ pub mod key;
 pub mod kind;
 pub mod limits;
 pub mod link;
+pub mod midstate;
 pub mod note;
 pub mod ranges;
 pub mod statement;
 pub mod text;
 pub mod tile;
 pub mod tlog_proof;
+pub mod trust;
 
 pub use custodia_merkle::Hash;
 pub use error::Malformed;
