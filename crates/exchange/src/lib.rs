@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod frame;
 pub mod message;
 pub mod question;
+pub mod session;
 pub mod stream;
 pub mod transfer;
 
@@ -19,4 +20,5 @@ pub use fault::PeerFault;
 pub use frame::{FRAME_BYTES, Frame, FrameReader, FrameType};
 pub use message::{AddCheckpoint, Cosigned, Hello};
 pub use question::{Answer, Consigned, NeedsIt, Question, Signed};
+pub use session::{Fetching, Output, Session, Turn, Waiting};
 pub use transfer::{CHUNK_BYTES, Cursor, Document, Event, Midstates, Phase, Wanted};

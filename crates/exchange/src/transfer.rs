@@ -91,6 +91,13 @@ pub enum Event {
         /// Digest of the statement.
         digest: Hash,
     },
+    /// The peer does not take this statement of ours.
+    NotTaken {
+        /// Digest of the statement.
+        digest: Hash,
+        /// What it says.
+        refused: Refused,
+    },
     /// A package of ours moves.
     Sending {
         /// Digest of the release.

@@ -3,6 +3,21 @@
 //! The only crate that names quinn or rustls. It decides nothing: what may be said when is `custodia-exchange`'s, what
 //! is believed and stored is the host's ([`Host`]).
 
+mod ask;
+mod driver;
+mod end;
+mod endpoint;
+mod fetch;
 pub mod host;
+mod link;
+mod progress;
+mod receive;
+mod serve;
+mod tls;
+pub mod transport;
 
+pub use end::End;
+pub use endpoint::{BindError, ConnectError, Endpoint};
 pub use host::{DocumentSink, Host, Incoming, ItemBytes, Outgoing, Peer};
+pub use link::{Delivered, Link, LinkError};
+pub use tls::{ALPN, TlsSetup};

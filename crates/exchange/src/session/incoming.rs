@@ -1,0 +1,208 @@
+//! A package on its way to us: release judged, consignment, fetch, receipt (docs/spec/wire.md §4.5 to §4.9).
+
+use custodia_format::Hash;
+
+use super::said::{Said, SaidKind};
+use super::{
+    Event, Fetching, Follows, Message, Output, PeerFault, Pending, Phase, Question, Refused, Session, Signed, Turn,
+};
+use crate::codes::Code;
+use crate::frame::FrameType;
+use crate::message::ErrorBody;
+use crate::question::Consigned;
+use crate::transfer::Document;
+
+/// Our side of one release to us.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    release: Hash,
+    root: Hash,
+    consignment: Option<Hash>,
+    stage: Stage,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Stage {
+    /// The host judges the release.
+    Judging,
+    /// Documents and content come in; these documents were asked for and have not been announced.
+    Fetching { expected: Vec<Document> },
+    /// The driver has reported; the session has not acted on it yet.
+    Fetched(Result<(), Refused>),
+    /// The host makes the receipt, or the peer has it and has not confirmed it.
+    Receipt { receipt: Option<Hash> },
+}
+
+impl Receiving {
+    pub(super) fn is_fetching(&self, release: &Hash) -> bool {
+        self.release == *release && matches!(self.stage, Stage::Fetching { .. })
+    }
+
+    pub(super) fn expects(&mut self, document: Document) {
+        if let Stage::Fetching { expected } = &mut self.stage {
+            expected.push(document);
+        }
+    }
+
+    pub(super) fn fetched(&mut self, end: Result<(), Refused>) {
+        self.stage = Stage::Fetched(end);
+    }
+
+    /// Whether an error about this statement ends this transfer: the release, our consignment or our receipt.
+    pub(super) fn concerns(&self, about: &Hash) -> bool {
+        self.release == *about
+            || self.consignment == Some(*about)
+            || matches!(&self.stage, Stage::Receipt { receipt: Some(receipt) } if receipt == about)
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        match self.stage {
+            Stage::Fetching { .. } | Stage::Receipt { receipt: Some(_) } => Turn::Theirs,
+            Stage::Judging | Stage::Fetched(_) | Stage::Receipt { receipt: None } => Turn::Ours,
+        }
+    }
+
+    pub(super) fn why(&self) -> &'static str {
+        match self.stage {
+            Stage::Judging => "the release is being judged",
+            Stage::Fetching { .. } => "content is on its way to us",
+            Stage::Fetched(_) | Stage::Receipt { receipt: None } => "the receipt is being made",
+            Stage::Receipt { receipt: Some(_) } => "the peer verifies our receipt",
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn judge_release(&mut self, signed: Signed, said: &Said) {
+        let Some(root) = said.root else {
+            // A release without a package cannot be parsed as one; the host never sees it.
+            self.send(&Message::Error(ErrorBody::new(Code::Statement.into(), Some(said.digest))));
+            return;
+        };
+        if self.receiving.is_some() {
+            self.send(&Message::Error(ErrorBody::new(Refused::retry(Code::Busy, 1), Some(said.digest))));
+            return;
+        }
+        let release = said.digest;
+        self.receiving = Some(Receiving { release, root, consignment: None, stage: Stage::Judging });
+        self.event(Event::Receiving { release, phase: Phase::Announced });
+        self.ask(Question::Consign { release: signed }, Pending::Consign { release, root });
+    }
+
+    pub(super) fn say_consigned(&mut self, release: Hash, root: Hash, consigned: Consigned) -> Result<(), PeerFault> {
+        match consigned {
+            Consigned::Accepted { consignment, history, manifest } => {
+                let Some(said) = ours(&consignment, SaidKind::Consignment, release, root) else {
+                    self.close(Code::Internal);
+                    return Ok(());
+                };
+                if let Some(receiving) = self.receiving.as_mut() {
+                    receiving.consignment = Some(said.digest);
+                    receiving.stage = Stage::Fetching { expected: Vec::new() };
+                }
+                self.say_under_checkpoint(consignment, said);
+                self.event(Event::Receiving { release, phase: Phase::Consigned });
+                self.outputs.push_back(Output::Fetch(Fetching { release, history, manifest }));
+            }
+            Consigned::Declined { refusal } => {
+                let Some(said) = ours(&refusal, SaidKind::Refusal, release, root) else {
+                    self.close(Code::Internal);
+                    return Ok(());
+                };
+                let digest = said.digest;
+                self.say_under_checkpoint(refusal, said);
+                self.end_receiving(release, Phase::Declined { refusal: digest });
+            }
+        }
+        Ok(())
+    }
+
+    /// Acts on what the driver reported. `false` if there was nothing to act on.
+    pub(super) fn finish_fetch(&mut self) -> bool {
+        let Some(Receiving { release, stage: Stage::Fetched(end), .. }) = &self.receiving else { return false };
+        let (release, end) = (*release, *end);
+        match end {
+            Ok(()) => {
+                if let Some(receiving) = self.receiving.as_mut() {
+                    receiving.stage = Stage::Receipt { receipt: None };
+                }
+                self.event(Event::Receiving { release, phase: Phase::Proven });
+                self.ask(Question::Receipt { release }, Pending::Receipt { release });
+            }
+            Err(refused) => {
+                self.send(&Message::Error(ErrorBody::new(refused, Some(release))));
+                self.end_receiving(release, Phase::Failed(refused));
+            }
+        }
+        true
+    }
+
+    pub(super) fn say_receipt(&mut self, release: Hash, signed: Signed) -> Result<(), PeerFault> {
+        let Some(receiving) = self.receiving.as_mut() else { return Ok(()) };
+        let Some(said) = ours(&signed, SaidKind::Receipt, release, receiving.root) else {
+            self.close(Code::Internal);
+            return Ok(());
+        };
+        receiving.stage = Stage::Receipt { receipt: Some(said.digest) };
+        self.say_under_checkpoint(signed, said);
+        Ok(())
+    }
+
+    /// The peer keeps our receipt: delivered, in the words of both sides.
+    pub(super) fn receipt_kept(&mut self, digest: &Hash) {
+        let release = match &self.receiving {
+            Some(Receiving { release, stage: Stage::Receipt { receipt: Some(receipt) }, .. }) if receipt == digest => {
+                *release
+            }
+            _ => return,
+        };
+        self.end_receiving(release, Phase::Receipted { receipt: *digest });
+    }
+
+    pub(super) fn read_follows(&mut self, follows: Follows) -> Result<(), PeerFault> {
+        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.release == follows.release) else {
+            return if self.ended.contains(&follows.release) {
+                Ok(())
+            } else {
+                Err(self.out_of_state(FrameType::Follows))
+            };
+        };
+        let place = match &receiving.stage {
+            Stage::Fetching { expected } => expected.iter().position(|document| *document == follows.document),
+            _ => None,
+        };
+        let (Some(place), Stage::Fetching { expected }) = (place, &mut receiving.stage) else {
+            return Err(self.out_of_state(FrameType::Follows));
+        };
+        expected.swap_remove(place);
+        self.event(Event::Receiving { release: follows.release, phase: Phase::Document(follows.document) });
+        self.outputs.push_back(Output::Follows(follows));
+        Ok(())
+    }
+
+    /// The peer ends the transfer, or does not take our consignment or receipt.
+    pub(super) fn receiving_refused(&mut self, refused: Refused) {
+        if let Some(receiving) = &self.receiving {
+            let release = receiving.release;
+            if matches!(receiving.stage, Stage::Fetching { .. }) {
+                self.outputs.push_back(Output::StopFetching { release });
+            }
+            self.end_receiving(release, Phase::Failed(refused));
+        }
+    }
+
+    pub(super) fn end_receiving(&mut self, release: Hash, phase: Phase) {
+        if self.receiving.take_if(|receiving| receiving.release == release).is_some() {
+            self.remember_end(release);
+            self.event(Event::Receiving { release, phase });
+        }
+    }
+}
+
+/// Our own answer, checked once more before it leaves: it must answer this release and no other.
+fn ours(signed: &Signed, kind: SaidKind, release: Hash, root: Hash) -> Option<Said> {
+    Said::read(signed)
+        .ok()
+        .filter(|said| said.kind == kind && said.in_reply_to == Some(release) && said.root == Some(root))
+}

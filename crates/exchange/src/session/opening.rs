@@ -1,0 +1,123 @@
+//! The opening: hello, cards, checkpoints both ways (docs/spec/wire.md §4.1 to §4.4).
+//!
+//! Nothing about a package is said before each side has judged the other's ledger: a peer that shows an older or
+//! another history is found before it is handed anything.
+
+use custodia_format::Hash;
+
+use super::{Event, Hello, Message, PeerFault, Pending, Question, Session, Task};
+use crate::frame::FrameType;
+use crate::message::{CARDS_PER_FRAME, Cards, Cosigned, More};
+
+/// Envelopes of one peer's root in one session: cards, delegations and revocations of decades.
+const ENVELOPES: usize = 4096;
+
+/// How far the opening is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Our own hello is not ready.
+    #[default]
+    Hello,
+    /// The peer's hello is awaited.
+    AwaitHello,
+    /// The peer's cards are awaited.
+    AwaitCards,
+    /// Each checkpoint is judged by the other side; these two say what is still open.
+    Checkpoints { ours: Judged, theirs: Judged },
+    /// Everything else may begin.
+    Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    NotYet,
+    Done,
+}
+
+impl Opening {
+    pub(super) fn is_past_cards(&self) -> bool {
+        matches!(self, Opening::Checkpoints { .. } | Opening::Open)
+    }
+}
+
+/// What the peer said of itself, and what it has sent since.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    pub(super) card: Option<Hash>,
+    pub(super) held_card: Option<Hash>,
+    pub(super) envelopes: Vec<Vec<u8>>,
+}
+
+impl Session {
+    pub(super) fn say_hello(&mut self, hello: Hello) {
+        self.opening = Opening::AwaitHello;
+        self.send(&Message::Hello(hello));
+    }
+
+    pub(super) fn read_hello(&mut self, hello: Hello) {
+        self.opening = Opening::AwaitCards;
+        self.met.card = Some(hello.card);
+        self.met.held_card = hello.held_card;
+        self.checkpoints.peer_holds(&hello.held_checkpoint);
+        self.event(Event::Connected);
+        self.ask(Question::Meet(hello), Pending::Meet);
+    }
+
+    pub(super) fn ask_cards(&mut self) {
+        self.ask(Question::Cards { held: self.met.held_card }, Pending::Cards);
+    }
+
+    pub(super) fn say_cards(&mut self, envelopes: Vec<Vec<u8>>) {
+        let mut frames: Vec<Vec<Vec<u8>>> = envelopes.chunks(CARDS_PER_FRAME).map(<[_]>::to_vec).collect();
+        let last = frames.pop().unwrap_or_default();
+        for envelopes in frames {
+            self.send(&Message::Cards(Cards { envelopes, more: More::Yes }));
+        }
+        self.send(&Message::Cards(Cards { envelopes: last, more: More::No }));
+    }
+
+    pub(super) fn read_cards(&mut self, cards: Cards) -> Result<(), PeerFault> {
+        self.met.envelopes.extend(cards.envelopes);
+        if self.met.envelopes.len() > ENVELOPES {
+            return Err(PeerFault::TooMany { what: "cards", limit: ENVELOPES });
+        }
+        if cards.more == More::Yes {
+            return Ok(());
+        }
+        let newest = self.met.card.ok_or_else(|| self.out_of_state(FrameType::Cards))?;
+        let envelopes = std::mem::take(&mut self.met.envelopes);
+        self.ask(Question::LearnCards { newest, envelopes }, Pending::Learn);
+        Ok(())
+    }
+
+    pub(super) fn cards_learned(&mut self) {
+        self.opening = Opening::Checkpoints { ours: Judged::NotYet, theirs: Judged::NotYet };
+        self.ask(Question::Checkpoint, Pending::Newest);
+    }
+
+    pub(super) fn say_cosigned(&mut self, cosigned: Cosigned) {
+        let contradicts = matches!(cosigned, Cosigned::Refused { status: 422 });
+        // After a conflict the peer asks again from the size that it is told.
+        let judged = !matches!(cosigned, Cosigned::Conflict { .. });
+        self.send(&Message::Cosigned(cosigned));
+        if contradicts {
+            self.close(crate::codes::Code::Inconsistent);
+        } else if judged {
+            self.judged(|_, theirs| *theirs = Judged::Done);
+        }
+    }
+
+    pub(super) fn our_checkpoint_judged(&mut self) {
+        self.judged(|ours, _| *ours = Judged::Done);
+    }
+
+    fn judged(&mut self, mark: impl FnOnce(&mut Judged, &mut Judged)) {
+        if let Opening::Checkpoints { ours, theirs } = &mut self.opening {
+            mark(ours, theirs);
+            if (*ours, *theirs) == (Judged::Done, Judged::Done) {
+                self.opening = Opening::Open;
+                self.tasks.push_front(Task::Owed);
+            }
+        }
+    }
+}

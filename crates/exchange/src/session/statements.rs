@@ -1,0 +1,80 @@
+//! Statements in general: dispatch of what comes, confirmation of what was sent, errors about either.
+
+use custodia_format::Hash;
+
+use super::said::{Said, SaidKind};
+use super::{ErrorBody, Event, Message, PeerFault, Pending, Phase, Question, Session, Signed};
+use crate::frame::FrameType;
+
+/// Releases whose end is remembered, for frames that cross it on the wire.
+const ENDED: usize = 64;
+
+impl Session {
+    pub(super) fn read_statement(&mut self, signed: Signed) -> Result<(), PeerFault> {
+        let said = Said::read(&signed)?;
+        if said.kind == SaidKind::Release {
+            self.judge_release(signed, &said);
+            return Ok(());
+        }
+        match self.answers(&said)? {
+            Some(answer) => self.keep_answer(signed, &said, answer),
+            None => {
+                self.ask(Question::Keep { statement: signed, release: None }, Pending::Keep { digest: said.digest })
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a statement of ours on the wire.
+    pub(super) fn say(&mut self, signed: &Signed, said: &Said) {
+        // A release is answered by a consignment; every other statement is confirmed by its digest.
+        if said.kind != SaidKind::Release {
+            self.unconfirmed.push(said.digest);
+        }
+        self.send(&Message::Statement(signed.clone()));
+    }
+
+    pub(super) fn say_owed(&mut self, digest: Hash, signed: Signed) -> Result<(), PeerFault> {
+        match Said::read(&signed) {
+            Ok(said) if said.digest == digest && said.kind != SaidKind::Release => {
+                self.say_under_checkpoint(signed, said);
+            }
+            _ => self.close(crate::codes::Code::Internal),
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_kept(&mut self, digest: Hash) -> Result<(), PeerFault> {
+        let place = self.unconfirmed.iter().position(|sent| *sent == digest);
+        let place = place.ok_or_else(|| self.out_of_state(FrameType::Kept))?;
+        self.unconfirmed.remove(place);
+        self.receipt_kept(&digest);
+        self.ask(Question::Settled { digest }, Pending::Settled { digest });
+        Ok(())
+    }
+
+    /// An error ends what it is about and nothing else. About nothing, or about something that is over: no effect.
+    pub(super) fn read_error(&mut self, error: &ErrorBody) {
+        let refused = error.refused();
+        let Some(about) = error.about else { return };
+        let ours = self.unconfirmed.iter().position(|sent| *sent == about);
+        if let Some(place) = ours {
+            self.unconfirmed.remove(place);
+            self.event(Event::NotTaken { digest: about, refused });
+        }
+        if self.sending.as_ref().is_some_and(|sending| sending.release == about) {
+            self.end_sending(Phase::Failed(refused));
+        }
+        let receiving = self.receiving.as_ref().is_some_and(|receiving| receiving.concerns(&about));
+        if receiving {
+            self.receiving_refused(refused);
+        }
+    }
+
+    pub(super) fn remember_end(&mut self, release: Hash) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(release);
+    }
+}

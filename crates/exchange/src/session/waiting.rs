@@ -1,0 +1,94 @@
+//! What a session waits for, in words for a person: why, whose turn, and what comes next.
+
+use super::opening::Opening;
+use super::outgoing::Stage;
+use super::{Pending, Session};
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// This node.
+    Ours,
+    /// The peer.
+    Theirs,
+    /// Nobody: nothing is under way.
+    Nobodys,
+}
+
+/// Why a session is not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it is doing.
+    pub why: &'static str,
+    /// Who has to act.
+    pub turn: Turn,
+    /// What happens then.
+    pub next: &'static str,
+}
+
+const fn waiting(why: &'static str, turn: Turn, next: &'static str) -> Waiting {
+    Waiting { why, turn, next }
+}
+
+impl Session {
+    /// Why this session waits.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        if self.closed {
+            return waiting("the session is closed", Turn::Nobodys, "a new connection");
+        }
+        if let Some(pending) = &self.pending {
+            return on_host(pending);
+        }
+        match &self.opening {
+            Opening::Hello => return waiting("our hello is being made", Turn::Ours, "the hellos cross"),
+            Opening::AwaitHello => return waiting("the peer's hello is awaited", Turn::Theirs, "cards are exchanged"),
+            Opening::AwaitCards => {
+                return waiting("the peer's cards are awaited", Turn::Theirs, "checkpoints are judged");
+            }
+            Opening::Checkpoints { .. } => {
+                return waiting("checkpoints are being cosigned", Turn::Theirs, "packages may be handed over");
+            }
+            Opening::Open => {}
+        }
+        if let Some(sending) = &self.sending {
+            return match sending.stage {
+                Stage::Preparing => waiting("the release is read from the store", Turn::Ours, "it is announced"),
+                Stage::AwaitConsignment => {
+                    waiting("the peer judges the release", Turn::Theirs, "it consigns or refuses, then content travels")
+                }
+                Stage::Serving => {
+                    waiting("the peer fetches and proves the content", Turn::Theirs, "it sends its signed receipt")
+                }
+            };
+        }
+        if let Some(receiving) = &self.receiving {
+            return waiting(receiving.why(), receiving.turn(), "the receipt is kept by both sides");
+        }
+        if !self.unconfirmed.is_empty() {
+            return waiting("statements of ours are being kept", Turn::Theirs, "the peer confirms them");
+        }
+        if !self.checkpoints.none_in_flight() {
+            return waiting("our checkpoint is being cosigned", Turn::Theirs, "the cosignature is kept");
+        }
+        waiting("nothing is under way", Turn::Nobodys, "a package or a statement, from either side")
+    }
+}
+
+fn on_host(pending: &Pending) -> Waiting {
+    let (why, next) = match pending {
+        Pending::OurHello => ("our hello is being made", "the hellos cross"),
+        Pending::Meet | Pending::Cards | Pending::Learn => ("cards are being verified", "checkpoints are judged"),
+        Pending::Newest | Pending::Consistency { .. } => ("our checkpoint is being proven", "the peer cosigns it"),
+        Pending::Witness => ("the peer's checkpoint is being judged", "it is cosigned"),
+        Pending::KeepCosignatures { .. } => ("a cosignature is being stored", "packages may be handed over"),
+        Pending::Owed | Pending::Push { .. } => ("what the peer is owed is being read", "it is sent"),
+        Pending::Release { .. } => ("the release is read from the store", "it is announced"),
+        Pending::Consign { .. } => ("the release is being judged and logged", "the consignment goes back"),
+        Pending::Receipt { .. } => ("content is made durable and the receipt logged", "the receipt goes back"),
+        Pending::KeepAnswer { .. } => ("the peer's answer is verified and logged", "the peer is told that it is kept"),
+        Pending::Keep { .. } => ("a statement is verified and logged", "the peer is told that it is kept"),
+        Pending::Settled { .. } => ("a confirmation is being stored", "nothing: it is settled"),
+    };
+    waiting(why, Turn::Ours, next)
+}

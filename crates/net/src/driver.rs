@@ -1,0 +1,399 @@
+//! The task of one connection: owns its session and moves everything that the session asks for.
+//!
+//! One loop, one owner: frames in and out, the host's answers, data streams, commands of a [`crate::Link`]. Work that
+//! blocks or takes long runs in tasks of its own and comes back as [`ToDriver`].
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use custodia_exchange::message::Wish;
+use custodia_exchange::stream::{HEADER_BYTES, StreamHeader};
+use custodia_exchange::{
+    Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session,
+};
+use custodia_format::Hash;
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+
+use crate::ask::ask;
+use crate::end::End;
+use crate::fetch::{Fetcher, ToFetch};
+use crate::host::{Host, Peer};
+use crate::link::Command;
+use crate::progress::{Receiving, Sending};
+use crate::transport::{FRAME, HANDSHAKE};
+
+/// Bytes of frames that wait for the link before no more of the peer's are read.
+const OUTBOX_BYTES: usize = 4 << 20;
+/// Wants of one transfer that are served at once.
+const SERVED_AT_ONCE: usize = 16;
+/// How often observers hear of bytes.
+const TICK: Duration = Duration::from_millis(200);
+/// Time for the last frames to be acknowledged before an orderly close.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What a task tells the driver.
+pub(crate) enum ToDriver {
+    /// Ask the peer for this.
+    Want { release: Hash, what: Wish },
+    /// A document is about to be sent.
+    Announce { release: Hash, document: Document, bytes: u64 },
+    /// A fetch is over.
+    Fetched { release: Hash, end: Result<(), Refused> },
+    /// A release cannot be served any further.
+    ServingFailed { release: Hash, refused: Refused },
+    /// The peer broke the protocol on a data stream.
+    Fault(PeerFault),
+}
+
+/// One connection's driver.
+pub(crate) struct Driver {
+    connection: Connection,
+    host: Arc<dyn Host>,
+    peer: Arc<Peer>,
+    session: Session,
+    reader: FrameReader,
+    outbox: VecDeque<Bytes>,
+    question: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    sending: Option<Sending>,
+    receiving: Option<Receiving>,
+    notes: mpsc::Receiver<ToDriver>,
+    notes_sender: mpsc::Sender<ToDriver>,
+    headers: JoinSet<Option<(StreamHeader, RecvStream)>>,
+    waiting: Waiters,
+    /// Close when nothing is under way.
+    closing: bool,
+    /// Close with this code as soon as what was said before is out.
+    last_code: Option<Code>,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Waiters {
+    connected: Option<oneshot::Sender<()>>,
+    deliveries: HashMap<Hash, Vec<oneshot::Sender<(Phase, u64)>>>,
+    pushes: HashMap<Hash, Vec<oneshot::Sender<Result<(), Refused>>>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        connection: Connection,
+        host: Arc<dyn Host>,
+        peer: Peer,
+        connected: Option<oneshot::Sender<()>>,
+    ) -> Self {
+        let (notes_sender, notes) = mpsc::channel(64);
+        Self {
+            connection,
+            host,
+            peer: Arc::new(peer),
+            session: Session::new(),
+            reader: FrameReader::new(),
+            outbox: VecDeque::new(),
+            question: None,
+            sending: None,
+            receiving: None,
+            notes,
+            notes_sender,
+            headers: JoinSet::new(),
+            waiting: Waiters { connected, ..Waiters::default() },
+            closing: false,
+            last_code: None,
+        }
+    }
+
+    /// Runs the session on its control stream until the connection is over, and closes it.
+    pub(crate) async fn run(mut self, control: (SendStream, RecvStream), commands: mpsc::Receiver<Command>) -> End {
+        let (mut send, recv) = control;
+        // Control frames overtake content.
+        let _ = send.set_priority(1);
+        let end = self.turn(&mut send, recv, commands).await;
+        if matches!(end, End::ByUs(_)) {
+            // What was said last must arrive before the close, which overtakes it.
+            let _ = send.finish();
+            let _ = timeout(LAST_WORDS, send.stopped()).await;
+        }
+        self.connection.close(end.close_code(), b"");
+        tracing::debug!(peer = %self.peer.name, %end, "session over");
+        // Whoever fetches records what is proven by himself once this is dropped; wait for that before saying so.
+        self.sending = None;
+        if let Some(receiving) = self.receiving.take() {
+            receiving.let_go().await;
+        }
+        end
+    }
+
+    async fn turn(
+        &mut self,
+        send: &mut SendStream,
+        mut recv: RecvStream,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> End {
+        let mut tick = ticks();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut deadline = Some(Instant::now() + HANDSHAKE);
+        let mut commands_open = true;
+        loop {
+            if let Err(fault) = self.settle() {
+                return End::Misbehaved(fault);
+            }
+            if let Some(code) = self.last_code.filter(|_| self.outbox.is_empty()) {
+                return End::ByUs(code);
+            }
+            if self.closing && self.outbox.is_empty() && self.session.is_idle() {
+                return End::ByUs(Code::Done);
+            }
+            let reads = self.session.wants_frame() && self.outbox_bytes() < OUTBOX_BYTES;
+            deadline = match deadline {
+                Some(at) if self.last_code.is_some() => Some(at),
+                None if self.last_code.is_some() => Some(Instant::now() + LAST_WORDS),
+                _ if !reads => None,
+                Some(at) if self.reader.is_inside() || !self.is_connected() => Some(at),
+                _ if self.reader.is_inside() => Some(Instant::now() + FRAME),
+                _ => None,
+            };
+            let front = self.outbox.front().cloned();
+            tokio::select! {
+                read = recv.read(&mut buffer), if reads => match read {
+                    Ok(Some(bytes)) => self.reader.push(buffer.get(..bytes).unwrap_or_default()),
+                    Ok(None) => return self.connection.closed().await.into(),
+                    Err(error) => {
+                        tracing::debug!(%error, "control stream");
+                        return lost(&self.connection).await;
+                    }
+                },
+                written = send.write(front.as_deref().unwrap_or_default()), if front.is_some() => match written {
+                    Ok(bytes) => self.written(bytes),
+                    Err(error) => {
+                        tracing::debug!(%error, "control stream");
+                        return lost(&self.connection).await;
+                    }
+                },
+                answer = answer_of(&mut self.question), if self.question.is_some() => {
+                    self.question = None;
+                    if let Err(fault) = self.session.handle_answer(answer) {
+                        return End::Misbehaved(fault);
+                    }
+                }
+                Some(note) = self.notes.recv() => if let Err(fault) = self.take_note(note) {
+                    return End::Misbehaved(fault);
+                },
+                stream = self.connection.accept_uni() => match stream {
+                    Ok(stream) => drop(self.headers.spawn(read_header(stream))),
+                    Err(error) => return error.into(),
+                },
+                Some(read) = self.headers.join_next() => if let Ok(Some((header, stream))) = read {
+                    self.pass_on(header, stream);
+                },
+                command = commands.recv(), if commands_open => match command {
+                    Some(command) => self.obey(command),
+                    None => commands_open = false,
+                },
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return End::ByUs(self.last_code.unwrap_or(Code::TooSlow));
+                }
+                _ = tick.tick() => self.tell_progress(),
+            }
+        }
+    }
+
+    /// Lets the session move until it waits for the outside.
+    fn settle(&mut self) -> Result<(), PeerFault> {
+        loop {
+            while let Some(output) = self.session.poll() {
+                self.act(output)?;
+            }
+            if !self.session.wants_frame() || self.outbox_bytes() >= OUTBOX_BYTES {
+                return Ok(());
+            }
+            let Some(frame) = self.reader.next_frame()? else { return Ok(()) };
+            self.session.handle_frame(frame)?;
+        }
+    }
+
+    fn act(&mut self, output: Output) -> Result<(), PeerFault> {
+        match output {
+            Output::Send(frame) => match frame.to_bytes() {
+                Ok(bytes) => self.outbox.push_back(bytes.into()),
+                Err(error) => {
+                    tracing::error!(%error, "a frame of ours is too long");
+                    self.last_code = Some(Code::Internal);
+                }
+            },
+            Output::Ask(question) => {
+                self.question = Some(Box::pin(ask(self.host.clone(), self.peer.clone(), question)));
+            }
+            Output::Serve(want) => {
+                let sending = self.sending.get_or_insert_with(|| {
+                    Sending::new(want.release, self.host.clone(), self.peer.clone(), self.connection.clone())
+                });
+                if sending.under_way() >= SERVED_AT_ONCE {
+                    return Err(PeerFault::TooMany { what: "wants at once", limit: SERVED_AT_ONCE });
+                }
+                sending.serve(want.what, self.notes_sender.clone());
+            }
+            Output::StopServing { .. } => self.sending_is_over(),
+            Output::Fetch(fetching) => self.begin_fetch(fetching),
+            Output::Follows(follows) => {
+                if let Some(receiving) = &self.receiving {
+                    receiving.pass(ToFetch::Follows(follows));
+                }
+            }
+            Output::StopFetching { .. } => self.receiving = None,
+            Output::Event(event) => self.announce(event),
+            Output::Close(code) => self.last_code = Some(code),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin_fetch(&mut self, fetching: Fetching) {
+        self.receiving = Some(Receiving::begin(fetching.release, |inbox, tally| {
+            let fetcher = Fetcher {
+                host: self.host.clone(),
+                peer: self.peer.clone(),
+                fetching,
+                inbox,
+                driver: self.notes_sender.clone(),
+                tally,
+            };
+            fetcher.run()
+        }));
+    }
+
+    fn take_note(&mut self, note: ToDriver) -> Result<(), PeerFault> {
+        match note {
+            ToDriver::Want { release, what } => self.session.want(release, what),
+            ToDriver::Announce { release, document, bytes } => self.session.announce(release, document, bytes),
+            ToDriver::Fetched { release, end } => {
+                self.tell_progress();
+                if self.receiving.as_ref().is_some_and(|receiving| receiving.release == release) {
+                    self.receiving = None;
+                }
+                self.session.fetched(release, end)?;
+            }
+            ToDriver::ServingFailed { release, refused } => self.session.serving_failed(release, refused)?,
+            ToDriver::Fault(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, header: StreamHeader, mut stream: RecvStream) {
+        match &self.receiving {
+            Some(receiving) => receiving.pass(ToFetch::Stream(header, stream)),
+            // It crossed the end of its transfer on the wire.
+            None => drop(stream.stop(quinn::VarInt::from_u32(u32::from(Code::Stream.number())))),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Deliver { release, reply } => {
+                self.waiting.deliveries.entry(release).or_default().push(reply);
+                self.session.deliver(release);
+            }
+            Command::Push { digest, reply } => {
+                self.waiting.pushes.entry(digest).or_default().push(reply);
+                self.session.push(digest);
+            }
+            Command::Close => self.closing = true,
+        }
+    }
+
+    fn announce(&mut self, event: Event) {
+        match &event {
+            Event::Connected => {
+                if let Some(connected) = self.waiting.connected.take() {
+                    let _ = connected.send(());
+                }
+            }
+            Event::Sending { release, phase } if is_end(phase) => {
+                let bytes = self.sending.as_ref().map_or(0, Sending::bytes);
+                for reply in self.waiting.deliveries.remove(release).unwrap_or_default() {
+                    let _ = reply.send((phase.clone(), bytes));
+                }
+                self.sending = None;
+            }
+            Event::Settled { digest } => self.settle_push(digest, Ok(())),
+            Event::NotTaken { digest, refused } => self.settle_push(digest, Err(*refused)),
+            _ => {}
+        }
+        self.host.observe(&self.peer, &event);
+    }
+
+    fn settle_push(&mut self, digest: &Hash, result: Result<(), Refused>) {
+        for reply in self.waiting.pushes.remove(digest).unwrap_or_default() {
+            let _ = reply.send(result);
+        }
+    }
+
+    fn sending_is_over(&mut self) {
+        self.tell_progress();
+        if let Some(sending) = &mut self.sending {
+            sending.stop();
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        let sending = self.sending.as_mut().and_then(Sending::news);
+        let receiving = self.receiving.as_mut().and_then(Receiving::news);
+        for event in [sending, receiving].into_iter().flatten() {
+            self.host.observe(&self.peer, &event);
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.session.is_met()
+    }
+
+    fn outbox_bytes(&self) -> usize {
+        self.outbox.iter().map(Bytes::len).sum()
+    }
+
+    fn written(&mut self, bytes: usize) {
+        if let Some(front) = self.outbox.front_mut() {
+            let _ = front.split_to(bytes.min(front.len()));
+            if front.is_empty() {
+                self.outbox.pop_front();
+            }
+        }
+    }
+}
+
+/// The control stream failed: the connection knows why, or will in a moment.
+async fn lost(connection: &Connection) -> End {
+    match timeout(LAST_WORDS, connection.closed()).await {
+        Ok(error) => error.into(),
+        Err(_) => End::Misbehaved(PeerFault::Stream("the control stream was cut")),
+    }
+}
+
+fn is_end(phase: &Phase) -> bool {
+    matches!(phase, Phase::Receipted { .. } | Phase::Declined { .. } | Phase::Failed(_))
+}
+
+async fn answer_of(question: &mut Option<Pin<Box<dyn Future<Output = Answer> + Send>>>) -> Answer {
+    match question {
+        Some(question) => question.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A stream whose header is not here in time, or is none, is dropped, which stops it.
+async fn read_header(mut stream: RecvStream) -> Option<(StreamHeader, RecvStream)> {
+    let mut header = [0; HEADER_BYTES];
+    timeout(FRAME, stream.read_exact(&mut header)).await.ok()?.ok()?;
+    StreamHeader::parse(&header).map(|header| (header, stream))
+}
+
+fn ticks() -> Interval {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    tick
+}

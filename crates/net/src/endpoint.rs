@@ -1,0 +1,255 @@
+//! A node's place on the network: one UDP socket, for calling and for being called.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use custodia_format::key::{KeyId, PublicKey, SigningKey};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, ConnectionError, Incoming, VarInt};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use custodia_exchange::Code;
+
+use crate::driver::Driver;
+use crate::end::End;
+use crate::host::{Host, Peer};
+use crate::link::Link;
+use crate::tls::{self, NO_NAME, Pin, TlsSetup};
+use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE};
+
+/// A node's socket. Cheap to clone.
+#[derive(Clone)]
+pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    socket: quinn::Endpoint,
+    host: Arc<dyn Host>,
+    key: SigningKey,
+    handshakes: AtomicUsize,
+    places: Arc<Places>,
+}
+
+/// The socket could not be had. Our own side's fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Socket {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The transport key does not work.
+    #[error(transparent)]
+    Tls(#[from] TlsSetup),
+}
+
+/// Why there is no link. Nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Who answers has another key than the peer's card gives: an old card, or somebody in between.
+    #[error("{peer} answered with the key {shown}, which is not on its card")]
+    IdentityChanged {
+        /// The name of the peer in our trust file.
+        peer: String,
+        /// The key that was shown.
+        shown: KeyId,
+    },
+    /// Nobody answers at this address, or not in time.
+    #[error("nobody answers at {address}: {why}")]
+    Unreachable {
+        /// The address that was called.
+        address: SocketAddr,
+        /// What happened.
+        why: String,
+    },
+    /// The connection ended before the peer's hello was read.
+    #[error(transparent)]
+    Ended(#[from] End),
+    /// Our own configuration.
+    #[error(transparent)]
+    Tls(#[from] TlsSetup),
+}
+
+impl Endpoint {
+    /// Takes the socket. Calls can be made at once; calls are taken by [`Endpoint::serve`]. Must be called on a tokio
+    /// runtime with IO and time.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(address: SocketAddr, key: SigningKey, host: Arc<dyn Host>) -> Result<Self, BindError> {
+        let knows = {
+            let host = host.clone();
+            Arc::new(move |key: &PublicKey| host.peer_of(key).is_some())
+        };
+        let crypto = tls::server(&key, knows)?;
+        let crypto = QuicServerConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        transport::guard(&mut server);
+        let failed = |source| BindError::Socket { address, source };
+        let udp = std::net::UdpSocket::bind(address).map_err(failed)?;
+        let runtime = quinn::default_runtime().ok_or_else(|| failed(std::io::Error::other("no runtime")))?;
+        let socket = quinn::Endpoint::new(transport::endpoint(), Some(server), udp, runtime).map_err(failed)?;
+        let inner = Inner { socket, host, key, handshakes: AtomicUsize::new(0), places: Arc::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The address that was taken, with its port.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.inner.socket.local_addr()
+    }
+
+    /// Takes calls until the endpoint is closed. Each connection runs in a task of its own.
+    pub async fn serve(&self) {
+        while let Some(incoming) = self.inner.socket.accept().await {
+            let busy = self.inner.handshakes.load(Ordering::Relaxed) >= RETRY_ABOVE;
+            if busy && incoming.may_retry() && !incoming.remote_address_validated() {
+                // Costs a stranger a round trip and us nothing.
+                let _ = incoming.retry();
+                continue;
+            }
+            self.inner.handshakes.fetch_add(1, Ordering::Relaxed);
+            let inner = self.inner.clone();
+            tokio::spawn(async move {
+                let shaken = timeout(HANDSHAKE, shake(incoming)).await;
+                inner.handshakes.fetch_sub(1, Ordering::Relaxed);
+                match shaken {
+                    Ok(Ok(connection)) => inner.take(connection).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                    Err(_) => tracing::debug!("a handshake took too long"),
+                }
+            });
+        }
+    }
+
+    /// Calls a peer, which must show one of `keys`, those of its newest card. The link is there when the peer's hello
+    /// was read: a handshake alone can seem to succeed with a peer that refuses us.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(&self, peer: Peer, keys: &[PublicKey], address: SocketAddr) -> Result<Link, ConnectError> {
+        let pin = Pin::new(keys.iter().copied());
+        let crypto = tls::client(&self.inner.key, &pin)?;
+        let crypto = QuicClientConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport::transport());
+        let unreachable = |why: String| ConnectError::Unreachable { address, why };
+        let connecting =
+            self.inner.socket.connect_with(config, address, NO_NAME).map_err(|error| unreachable(error.to_string()))?;
+        let connection = match timeout(HANDSHAKE, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(refine(error, &pin, &peer, address)),
+            Err(_) => return Err(unreachable("no handshake in time".to_owned())),
+        };
+        let control = connection.open_bi().await.map_err(End::from)?;
+        let (connected, hello_read) = oneshot::channel();
+        let (commands, told) = mpsc::channel(16);
+        let (ended, end) = watch::channel(None);
+        let driver = Driver::new(connection, self.inner.host.clone(), peer.clone(), Some(connected));
+        tokio::spawn(async move {
+            let end = driver.run(control, told).await;
+            let _ = ended.send(Some(end));
+        });
+        let link = Link::new(peer, commands, end);
+        match hello_read.await {
+            Ok(()) => Ok(link),
+            Err(_) => Err(link.ended().await.into()),
+        }
+    }
+
+    /// Closes every connection now, telling the peers that this node goes down, and frees the socket.
+    pub async fn close(&self) {
+        self.inner.socket.close(VarInt::from_u32(u32::from(Code::Shutdown.number())), b"");
+        self.inner.socket.wait_idle().await;
+    }
+}
+
+impl Inner {
+    /// Serves one connection to its end.
+    async fn take(&self, connection: Connection) {
+        let close = |code: Code| connection.close(VarInt::from_u32(u32::from(code.number())), b"");
+        let Some(peer) = identity(&connection).and_then(|key| self.host.peer_of(&key)) else {
+            return close(Code::UnknownPeer);
+        };
+        let Some(_place) = self.places.take(&peer) else {
+            return close(Code::Busy);
+        };
+        let Ok(Ok(control)) = timeout(HANDSHAKE, connection.accept_bi()).await else {
+            return close(Code::TooSlow);
+        };
+        let (_commands, told) = mpsc::channel(1);
+        let driver = Driver::new(connection, self.host.clone(), peer, None);
+        driver.run(control, told).await;
+    }
+}
+
+async fn shake(incoming: Incoming) -> Result<Connection, ConnectionError> {
+    incoming.accept()?.await
+}
+
+/// The key that the other side proved to hold.
+fn identity(connection: &Connection) -> Option<PublicKey> {
+    let identity = connection.peer_identity()?;
+    let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    certificates.first().and_then(tls::key_of)
+}
+
+fn refine(error: ConnectionError, pin: &Pin, peer: &Peer, address: SocketAddr) -> ConnectError {
+    if let Some(key) = pin.stranger() {
+        return ConnectError::IdentityChanged { peer: peer.name.to_string(), shown: key.key_id() };
+    }
+    match error {
+        ConnectionError::TimedOut => ConnectError::Unreachable { address, why: "no answer".to_owned() },
+        error => match End::from(error) {
+            End::Lost(why) => ConnectError::Unreachable { address, why },
+            end => end.into(),
+        },
+    }
+}
+
+/// Connections under way, by peer.
+#[derive(Default)]
+struct Places(Mutex<HashMap<KeyId, usize>>);
+
+impl Places {
+    fn take(self: &Arc<Self>, peer: &Peer) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let of_peer = taken.entry(peer.root).or_default();
+        if all >= CONNECTIONS || *of_peer >= CONNECTIONS_PER_PEER {
+            return None;
+        }
+        *of_peer += 1;
+        Some(Place { places: self.clone(), peer: peer.root })
+    }
+}
+
+/// One connection's place, given back when it is dropped.
+struct Place {
+    places: Arc<Places>,
+    peer: KeyId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A connection to one peer, as its user holds it.
+
+use std::sync::Arc;
+
+use custodia_exchange::{Phase, Refused};
+use custodia_format::Hash;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::end::End;
+use crate::host::Peer;
+
+/// What a link's user tells the driver.
+pub(crate) enum Command {
+    Deliver { release: Hash, reply: oneshot::Sender<(Phase, u64)> },
+    Push { digest: Hash, reply: oneshot::Sender<Result<(), Refused>> },
+    Close,
+}
+
+/// A connection to a peer whose hello was read.
+///
+/// Cheap to clone; what is asked at the same time is done in order. When the last clone is gone the connection is closed
+/// as soon as nothing is under way.
+#[derive(Debug, Clone)]
+pub struct Link {
+    peer: Arc<Peer>,
+    commands: mpsc::Sender<Command>,
+    end: watch::Receiver<Option<End>>,
+}
+
+/// A package that the peer holds: its receipt is on our disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// Digest of the release.
+    pub release: Hash,
+    /// Digest of the receipt.
+    pub receipt: Hash,
+    /// Bytes of content that this connection carried for it, repeats included.
+    pub bytes: u64,
+}
+
+/// Why a package is not delivered, or a statement not settled. What is proven at the peer stays proven; the same may
+/// be asked again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The peer declined, by a signed refusal that our ledger holds.
+    #[error("the peer declined; its refusal is {refusal}")]
+    Declined {
+        /// Digest of the refusal.
+        refusal: Hash,
+    },
+    /// One side refused this transfer or statement; nothing was acknowledged.
+    #[error("refused: {0}")]
+    Refused(#[from] Refused),
+    /// The connection is over.
+    #[error(transparent)]
+    Ended(#[from] End),
+}
+
+impl Link {
+    pub(crate) fn new(peer: Peer, commands: mpsc::Sender<Command>, end: watch::Receiver<Option<End>>) -> Self {
+        Self { peer: Arc::new(peer), commands, end }
+    }
+
+    /// Whom it leads to.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Hands over the package of a release of ours: release, consignment, content, receipt. Progress goes to
+    /// [`crate::Host::observe`].
+    ///
+    /// # Errors
+    /// [`LinkError`]; after any of them the same call, on this or another link, goes on where this one stopped.
+    pub async fn deliver(&self, release: Hash) -> Result<Delivered, LinkError> {
+        let (reply, outcome) = oneshot::channel();
+        self.tell(Command::Deliver { release, reply }).await?;
+        match outcome.await {
+            Ok((Phase::Receipted { receipt }, bytes)) => Ok(Delivered { release, receipt, bytes }),
+            Ok((Phase::Declined { refusal }, _)) => Err(LinkError::Declined { refusal }),
+            Ok((Phase::Failed(refused), _)) => Err(refused.into()),
+            Ok(_) | Err(_) => Err(self.ended().await.into()),
+        }
+    }
+
+    /// Sends a statement of ours and waits until the peer keeps it.
+    ///
+    /// # Errors
+    /// [`LinkError`]; the statement stays owed.
+    pub async fn push(&self, digest: Hash) -> Result<(), LinkError> {
+        let (reply, outcome) = oneshot::channel();
+        self.tell(Command::Push { digest, reply }).await?;
+        match outcome.await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(self.ended().await.into()),
+        }
+    }
+
+    /// Closes the connection once nothing is under way, and says how it ended.
+    pub async fn close(&self) -> End {
+        // A driver that is gone has its end already.
+        let _ = self.commands.send(Command::Close).await;
+        self.ended().await
+    }
+
+    /// Waits for the end of the connection, whoever brings it about.
+    pub async fn ended(&self) -> End {
+        let mut end = self.end.clone();
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or_else(gone),
+            Err(_) => gone(),
+        }
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), LinkError> {
+        match self.commands.send(command).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.ended().await.into()),
+        }
+    }
+}
+
+fn gone() -> End {
+    End::Lost("its task was stopped".to_owned())
+}

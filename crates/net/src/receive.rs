@@ -1,0 +1,279 @@
+//! Content on its way in: reads one data stream and has each chunk proven and written (docs/spec/wire.md §5).
+//!
+//! The runtime reads into whole buffers, a blocking thread proves and writes them; between them at most [`AHEAD`]
+//! buffers, which go back and forth. So several streams are proven on several cores, and a slow disk slows the peer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use custodia_exchange::fetch::Batch;
+use custodia_exchange::{CHUNK_BYTES, Code, PeerFault, Refused};
+use quinn::{ReadError, RecvStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::host::{DocumentSink, Incoming};
+
+/// Buffers of a stream that are read and not yet proven.
+const AHEAD: usize = 2;
+/// Bytes of a buffer: a chunk, or many small items.
+const BUFFER_BYTES: usize = CHUNK_BYTES as usize;
+/// Parts of a buffer: many tiny items must not make the list longer than what it lists.
+const PARTS: usize = 4096;
+/// Least bytes in [`WINDOW`]: below 1 KiB/s a peer only holds a place.
+const FLOOR_BYTES: usize = 60 * 1024;
+/// See [`FLOOR_BYTES`].
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How a stream ended before its time.
+#[derive(Debug)]
+pub(crate) enum ReceiveError {
+    /// The peer's fault: the connection ends.
+    Fault(PeerFault),
+    /// Ends this transfer.
+    Refused(Refused),
+    /// The stream was reset or the connection is over: what is missing is asked for again, or an error frame says why.
+    Cut,
+}
+
+impl From<PeerFault> for ReceiveError {
+    fn from(fault: PeerFault) -> Self {
+        ReceiveError::Fault(fault)
+    }
+}
+
+/// Bytes of content of one transfer.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Proven and written.
+    pub(crate) proven: AtomicU64,
+    /// Read from the link and not proven.
+    pub(crate) wasted: AtomicU64,
+}
+
+/// What the proving thread is given.
+enum Load {
+    /// Midstates of an item.
+    Midstates { record: u64, bytes: Vec<u8> },
+    /// Chunks that lie one behind the other in a buffer.
+    Chunks { bytes: Vec<u8>, parts: Vec<Part> },
+}
+
+struct Part {
+    record: u64,
+    chunk: u64,
+    length: usize,
+}
+
+/// Reads the stream of a batch to its end. `kept` is told of items whose midstates are kept.
+pub(crate) async fn receive_batch(
+    mut stream: RecvStream,
+    batch: Batch,
+    incoming: Arc<dyn Incoming>,
+    tally: Arc<Tally>,
+    kept: impl Fn(u64) + Send + 'static,
+) -> Result<(), ReceiveError> {
+    let (loads, to_prove) = mpsc::channel(AHEAD);
+    let (give_back, mut free) = mpsc::channel(AHEAD + 2);
+    let prover = tokio::task::spawn_blocking(move || prove(&*incoming, to_prove, &give_back, &tally, kept));
+    let read = read_batch(&mut stream, &batch, &loads, &mut free).await;
+    drop(loads);
+    let proven = prover.await.unwrap_or(Err(Code::Internal.into()));
+    match (read, proven) {
+        (_, Err(refused)) => {
+            let _ = stream.stop(quinn::VarInt::from_u32(u32::from(refused.code.number())));
+            Err(ReceiveError::Refused(refused))
+        }
+        (read, Ok(())) => read,
+    }
+}
+
+async fn read_batch(
+    stream: &mut RecvStream,
+    batch: &Batch,
+    loads: &mpsc::Sender<Load>,
+    free: &mut mpsc::Receiver<Vec<u8>>,
+) -> Result<(), ReceiveError> {
+    let mut floor = Floor::new();
+    let mut parts = Vec::new();
+    // Always of full length, so that a buffer that comes back need not be cleared again.
+    let mut buffer = Vec::new();
+    let mut filled = 0;
+    for piece in &batch.pieces {
+        let midstates = piece.midstates_bytes();
+        if midstates > 0 {
+            flush(loads, &mut buffer, &mut parts).await?;
+            let mut bytes = vec![0; length(midstates)?];
+            floor.read(stream, &mut bytes).await?;
+            hand_over(loads, Load::Midstates { record: piece.record, bytes }).await?;
+        }
+        for chunk in piece.first_chunk..piece.first_chunk.saturating_add(piece.count) {
+            let bytes = length(piece.chunk_bytes(chunk))?;
+            if filled + bytes > BUFFER_BYTES || parts.len() == PARTS {
+                flush(loads, &mut buffer, &mut parts).await?;
+            }
+            if buffer.is_empty() {
+                buffer = free.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
+                filled = 0;
+            }
+            let part = buffer.get_mut(filled..filled + bytes).unwrap_or_default();
+            floor.read(stream, part).await?;
+            filled += bytes;
+            parts.push(Part { record: piece.record, chunk, length: bytes });
+        }
+    }
+    flush(loads, &mut buffer, &mut parts).await?;
+    floor.end(stream).await
+}
+
+fn length(bytes: u64) -> Result<usize, ReceiveError> {
+    usize::try_from(bytes).map_err(|_| ReceiveError::Refused(Code::Storage.into()))
+}
+
+async fn flush(loads: &mpsc::Sender<Load>, buffer: &mut Vec<u8>, parts: &mut Vec<Part>) -> Result<(), ReceiveError> {
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let load = Load::Chunks { bytes: std::mem::take(buffer), parts: std::mem::take(parts) };
+    hand_over(loads, load).await
+}
+
+async fn hand_over(loads: &mpsc::Sender<Load>, load: Load) -> Result<(), ReceiveError> {
+    // The prover has gone: it says why itself.
+    loads.send(load).await.map_err(|_| ReceiveError::Cut)
+}
+
+/// Proves and writes until the reader has no more. A chunk that does not prove is counted and left for the next pass.
+fn prove(
+    incoming: &dyn Incoming,
+    mut loads: mpsc::Receiver<Load>,
+    give_back: &mpsc::Sender<Vec<u8>>,
+    tally: &Tally,
+    kept: impl Fn(u64),
+) -> Result<(), Refused> {
+    while let Some(load) = loads.blocking_recv() {
+        match load {
+            Load::Midstates { record, bytes } => match incoming.midstates(record, &bytes) {
+                Ok(()) => kept(record),
+                Err(refused) => count_waste(refused, bytes.len(), tally)?,
+            },
+            Load::Chunks { bytes, parts } => {
+                let mut rest = bytes.as_slice();
+                for part in parts {
+                    let Some((chunk, after)) = rest.split_at_checked(part.length) else { break };
+                    rest = after;
+                    match incoming.chunk(part.record, part.chunk, chunk) {
+                        Ok(()) => drop(tally.proven.fetch_add(part.length as u64, Ordering::Relaxed)),
+                        Err(refused) => count_waste(refused, part.length, tally)?,
+                    }
+                }
+                let _ = give_back.try_send(bytes);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn count_waste(refused: Refused, bytes: usize, tally: &Tally) -> Result<(), Refused> {
+    if refused.code != Code::Chunk {
+        return Err(refused);
+    }
+    tally.wasted.fetch_add(bytes as u64, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Reads the stream of a document to its end and has it checked.
+pub(crate) async fn receive_document(
+    mut stream: RecvStream,
+    bytes: u64,
+    sink: Box<dyn DocumentSink>,
+) -> Result<(), ReceiveError> {
+    let (parts, mut to_write) = mpsc::channel::<Vec<u8>>(AHEAD);
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut sink = sink;
+        let mut left = bytes;
+        while let Some(part) = to_write.blocking_recv() {
+            left = left.saturating_sub(part.len() as u64);
+            sink.write(&part)?;
+        }
+        // What was cut short is never judged.
+        if left == 0 { sink.finish() } else { Ok(()) }
+    });
+    let read = read_document(&mut stream, bytes, &parts).await;
+    drop(parts);
+    let written = writer.await.unwrap_or(Err(Code::Internal.into()));
+    match (read, written) {
+        (_, Err(refused)) => Err(ReceiveError::Refused(refused)),
+        (read, Ok(())) => read,
+    }
+}
+
+async fn read_document(stream: &mut RecvStream, bytes: u64, parts: &mpsc::Sender<Vec<u8>>) -> Result<(), ReceiveError> {
+    let mut floor = Floor::new();
+    let mut left = bytes;
+    while left > 0 {
+        let mut part = vec![0; length(left.min(CHUNK_BYTES))?];
+        floor.read(stream, &mut part).await?;
+        left -= part.len() as u64;
+        if left == 0 {
+            // The end must be seen before the last bytes are judged.
+            floor.end(stream).await?;
+        }
+        parts.send(part).await.map_err(|_| ReceiveError::Cut)?;
+    }
+    Ok(())
+}
+
+/// Reads exactly, and not slower than the floor.
+struct Floor {
+    deadline: Instant,
+    read: usize,
+}
+
+impl Floor {
+    fn new() -> Self {
+        Self { deadline: Instant::now() + WINDOW, read: 0 }
+    }
+
+    async fn read(&mut self, stream: &mut RecvStream, mut buffer: &mut [u8]) -> Result<(), ReceiveError> {
+        while !buffer.is_empty() {
+            let Ok(read) = timeout_at(self.deadline, stream.read(buffer)).await else {
+                return Err(ReceiveError::Refused(Refused::retry(Code::TooSlow, 60)));
+            };
+            match read {
+                Ok(Some(bytes)) => {
+                    self.count(bytes);
+                    buffer = buffer.get_mut(bytes..).unwrap_or_default();
+                }
+                Ok(None) => return Err(PeerFault::Stream("it ends early").into()),
+                Err(error) => return Err(cut(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream must end here.
+    async fn end(&mut self, stream: &mut RecvStream) -> Result<(), ReceiveError> {
+        let mut more = [0; 1];
+        match timeout_at(self.deadline, stream.read(&mut more)).await {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(_))) => Err(PeerFault::Stream("it goes on beyond what was wanted").into()),
+            Ok(Err(error)) => Err(cut(&error)),
+            Err(_) => Err(ReceiveError::Refused(Refused::retry(Code::TooSlow, 60))),
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read >= FLOOR_BYTES {
+            self.read = 0;
+            self.deadline = Instant::now() + WINDOW;
+        }
+    }
+}
+
+fn cut(error: &ReadError) -> ReceiveError {
+    tracing::debug!(%error, "a data stream was cut");
+    ReceiveError::Cut
+}

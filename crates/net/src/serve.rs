@@ -1,0 +1,194 @@
+//! Content on its way out: one data stream for one want (docs/spec/wire.md §5).
+//!
+//! A blocking thread reads ahead, the runtime writes; between them at most [`READ_AHEAD`] buffers. Nothing is copied
+//! after the read.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use custodia_exchange::message::WantRange;
+use custodia_exchange::stream::{First, StreamHeader};
+use custodia_exchange::{CHUNK_BYTES, Code, Document, Midstates, Refused, Wanted};
+use quinn::{Connection, SendStream, VarInt};
+use tokio::sync::mpsc;
+
+use crate::host::{ItemBytes, Outgoing};
+
+/// Buffers of a stream that are read and not yet written.
+const READ_AHEAD: usize = 2;
+/// Bytes of a buffer: a chunk. Small items are gathered into one.
+const BUFFER_BYTES: usize = CHUNK_BYTES as usize;
+/// Bytes that must be taken by the link within [`SLOWEST`]: about 1 KiB/s, below which a peer only holds a place.
+const FLOOR_BYTES: usize = 64 * 1024;
+/// See [`FLOOR_BYTES`].
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// Why a want was not served to its end.
+#[derive(Debug)]
+pub(crate) enum ServeError {
+    /// Told to the peer by an error frame; ends the transfer.
+    Refused(Refused),
+    /// The peer does not want the stream any more, or the connection is over: nothing to tell.
+    Gone,
+}
+
+/// Sends what is wanted on a stream of its own. `sent` counts bytes of content.
+pub(crate) async fn serve_ranges(
+    connection: Connection,
+    outgoing: Arc<dyn Outgoing>,
+    ranges: Vec<WantRange>,
+    sent: Arc<AtomicU64>,
+) -> Result<(), ServeError> {
+    let Some(first) = ranges.first() else { return Ok(()) };
+    let first = First::Chunks { record: first.record, first_chunk: first.first_chunk, count: first.count };
+    let header = StreamHeader { root: outgoing.root(), first };
+    let stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
+    pump(stream, header, sent, move |out| read_ranges(&*outgoing, &ranges, out)).await
+}
+
+/// Sends a document, already opened, on a stream of its own.
+pub(crate) async fn serve_document(
+    connection: Connection,
+    root: custodia_format::Hash,
+    document: Document,
+    bytes: u64,
+    reader: Box<dyn Read + Send>,
+) -> Result<(), ServeError> {
+    let header = StreamHeader { root, first: First::Document(document) };
+    let stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
+    pump(stream, header, Arc::default(), move |out| read_document(reader, bytes, out)).await
+}
+
+/// Opens a document on a blocking thread.
+pub(crate) async fn open_document(
+    outgoing: Arc<dyn Outgoing>,
+    document: Document,
+) -> Result<(u64, Box<dyn Read + Send>), Refused> {
+    tokio::task::spawn_blocking(move || outgoing.document(document)).await.unwrap_or(Err(Code::Internal.into()))
+}
+
+async fn pump(
+    mut stream: SendStream,
+    header: StreamHeader,
+    sent: Arc<AtomicU64>,
+    read: impl FnOnce(&mut Buffers) -> Result<(), ServeError> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut out = Buffers { sender, buffer: header.to_bytes().to_vec() };
+        read(&mut out)?;
+        out.flush()
+    });
+    while let Some(buffer) = buffers.recv().await {
+        write(&mut stream, buffer.into(), &sent).await?;
+    }
+    let read = reader.await.unwrap_or(Err(ServeError::Refused(Code::Internal.into())));
+    match &read {
+        Ok(()) => stream.finish().map_err(|_| ServeError::Gone)?,
+        // A stream that ends early must not look like one that ended.
+        Err(ServeError::Refused(refused)) => drop(stream.reset(VarInt::from_u32(u32::from(refused.code.number())))),
+        Err(ServeError::Gone) => {}
+    }
+    read
+}
+
+async fn write(stream: &mut SendStream, mut bytes: bytes::Bytes, sent: &AtomicU64) -> Result<(), ServeError> {
+    while !bytes.is_empty() {
+        let part = bytes.split_to(bytes.len().min(FLOOR_BYTES));
+        let length = part.len() as u64;
+        match tokio::time::timeout(SLOWEST, stream.write_chunk(part)).await {
+            Ok(Ok(())) => sent.fetch_add(length, Ordering::Relaxed),
+            Ok(Err(_)) => return Err(ServeError::Gone),
+            Err(_) => return Err(ServeError::Refused(Refused::retry(Code::TooSlow, 60))),
+        };
+    }
+    Ok(())
+}
+
+/// Gathers what is read into buffers and hands them over.
+struct Buffers {
+    sender: mpsc::Sender<Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl Buffers {
+    /// Room for so many bytes more in the current buffer, which the caller fills.
+    fn room(&mut self, bytes: usize) -> Result<&mut [u8], ServeError> {
+        if !self.buffer.is_empty() && self.buffer.len() + bytes > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve_exact(BUFFER_BYTES);
+        }
+        let start = self.buffer.len();
+        self.buffer.resize(start + bytes, 0);
+        self.buffer.get_mut(start..).ok_or(ServeError::Gone)
+    }
+
+    fn flush(&mut self) -> Result<(), ServeError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.sender.blocking_send(std::mem::take(&mut self.buffer)).map_err(|_| ServeError::Gone)
+    }
+}
+
+fn read_ranges(outgoing: &dyn Outgoing, ranges: &[WantRange], out: &mut Buffers) -> Result<(), ServeError> {
+    let mut open: Option<(u64, Box<dyn ItemBytes>)> = None;
+    for range in ranges {
+        let item = match &mut open {
+            Some((record, item)) if *record == range.record => item,
+            place => &mut place.insert((range.record, outgoing.item(range.record).map_err(ServeError::Refused)?)).1,
+        };
+        read_range(&mut **item, range, out)?;
+    }
+    Ok(())
+}
+
+fn read_range(item: &mut dyn ItemBytes, range: &WantRange, out: &mut Buffers) -> Result<(), ServeError> {
+    let piece = Wanted {
+        record: range.record,
+        size: item.size(),
+        first_chunk: range.first_chunk,
+        count: u64::from(range.count),
+        midstates: if range.midstates { Midstates::Wanted } else { Midstates::Held },
+    };
+    let end = piece.first_chunk.saturating_add(piece.count);
+    if end > piece.size.div_ceil(CHUNK_BYTES) {
+        return Err(ServeError::Refused(Code::NotHere.into()));
+    }
+    if piece.midstates_bytes() > 0 {
+        let midstates = item.midstates().map_err(|error| storage(&error))?;
+        if midstates.len() as u64 != piece.midstates_bytes() {
+            tracing::error!(record = piece.record, "midstates of the wrong length in the vault");
+            return Err(ServeError::Refused(Code::Storage.into()));
+        }
+        for part in midstates.chunks(BUFFER_BYTES) {
+            out.room(part.len())?.copy_from_slice(part);
+        }
+    }
+    for chunk in piece.first_chunk..end {
+        let bytes = usize::try_from(piece.chunk_bytes(chunk)).map_err(|_| ServeError::Gone)?;
+        let buffer = out.room(bytes)?;
+        item.read_exact_at(chunk * CHUNK_BYTES, buffer).map_err(|error| storage(&error))?;
+    }
+    Ok(())
+}
+
+fn read_document(mut reader: Box<dyn Read + Send>, bytes: u64, out: &mut Buffers) -> Result<(), ServeError> {
+    let mut left = bytes;
+    while left > 0 {
+        let part = usize::try_from(left.min(CHUNK_BYTES)).map_err(|_| ServeError::Gone)?;
+        let buffer = out.room(part)?;
+        reader.read_exact(buffer).map_err(|error| storage(&error))?;
+        left -= part as u64;
+    }
+    Ok(())
+}
+
+fn storage(error: &std::io::Error) -> ServeError {
+    tracing::error!(%error, "reading content that was to be sent");
+    ServeError::Refused(Code::Storage.into())
+}

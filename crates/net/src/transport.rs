@@ -1,0 +1,81 @@
+//! QUIC's limits, every one set by us: quinn's own defaults are for the open web (docs/spec/wire.md §6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+/// Connections whose handshake has not begun to be served; more are dropped.
+pub const MAX_INCOMING: usize = 256;
+/// Bytes kept of one such connection.
+pub const INCOMING_BYTES: u64 = 64 * 1024;
+/// Bytes kept of all such connections.
+pub const INCOMING_BYTES_TOTAL: u64 = 8 << 20;
+/// Handshakes under way beyond which a client must first show that it owns its address.
+pub const RETRY_ABOVE: usize = 16;
+/// Connections of one peer at a time, and of all peers.
+pub const CONNECTIONS_PER_PEER: usize = 4;
+/// Connections of all peers at a time.
+pub const CONNECTIONS: usize = 32;
+/// Time for a handshake, and for the peer's hello after it.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time for a frame that has begun to come in whole.
+pub const FRAME: Duration = Duration::from_secs(15);
+/// Silence after which a connection is lost.
+pub const IDLE: Duration = Duration::from_secs(30);
+/// How often an idle side says that it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(8);
+/// Bidirectional streams that a peer may open: the control stream needs one.
+const BIDI_STREAMS: u32 = 4;
+/// Data streams that a peer may have open: the batches under way, a document or two, and their successors.
+const UNI_STREAMS: u32 = 16;
+/// What a peer may send on one stream before we have read it.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// What a peer may send on all streams before we have read it.
+const RECEIVE_WINDOW: u32 = 16 << 20;
+/// What we keep for repeating until it is acknowledged.
+const SEND_WINDOW: u64 = 16 << 20;
+/// Largest datagram that is tried: loopback and jumbo networks carry far more than Ethernet's 1,500.
+const LARGEST_DATAGRAM: u16 = 16 * 1024;
+
+/// The transport of both sides.
+pub(crate) fn transport() -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(LARGEST_DATAGRAM);
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE).expect("30 s fit a QUIC idle timeout")))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0)
+        .mtu_discovery_config(Some(mtu))
+        .enable_segmentation_offload(true)
+        .allow_spin(false);
+    Arc::new(config)
+}
+
+/// What the socket takes in.
+pub(crate) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(LARGEST_DATAGRAM).expect("16 KiB is above the protocol's least datagram");
+    config
+}
+
+/// The server's side of a configuration: what a stranger may cost.
+pub(crate) fn guard(config: &mut quinn::ServerConfig) {
+    config
+        .transport_config(transport())
+        .migration(false)
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BYTES)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    // A token for later would be a trace from one connection to the next.
+    let mut tokens = quinn::ValidationTokenConfig::default();
+    tokens.sent(0);
+    config.validation_token_config(tokens);
+}
