@@ -199,4 +199,41 @@ mod tests {
         assert!(Envelope::sign(&Kind::Seal, vec![b' '; limits::PAYLOAD_BYTES + 1], &[&key]).is_err());
         assert!(Envelope::parse(&vec![b' '; limits::ENVELOPE_BYTES + 1]).is_err());
     }
+
+    #[test]
+    fn one_deviation_each_is_refused() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let good = Envelope::sign(&Kind::Seal, b"{}\n".to_vec(), &[&key]).unwrap().print();
+        let sig = good.split("\"sig\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let id = key.public().key_id().to_string();
+        let cases = [
+            ("final LF", format!("{good}\n")),
+            ("space", good.replacen(':', ": ", 1)),
+            ("extra member", good.replacen("\"signatures\"", "\"more\":null,\"signatures\"", 1)),
+            ("member at the end", format!("{},\"more\":null}}", &good[..good.len() - 1])),
+            ("missing member", good.replacen("\"payload\":\"e30K\",", "", 1)),
+            (
+                "repeated member",
+                good.replacen("\"payload\":\"e30K\",", "\"payload\":\"e30K\",\"payload\":\"e30K\",", 1),
+            ),
+            ("no signature", good.split("[").next().unwrap().to_owned() + "[]}"),
+            ("payload without padding", good.replacen("e30K", "e30", 1)),
+            ("payload with slack bits", good.replacen("e30K", "e31=", 1)),
+            ("escaped payload", good.replacen("e30K", "e30\\u004b", 1)),
+            ("type", good.replacen("custodia.seal", "custodia.Seal", 1)),
+            ("type without version", good.replacen(".v1+json", "+json", 1)),
+            ("type with version 0", good.replacen(".v1+json", ".v0+json", 1)),
+            ("another type", good.replacen("application/vnd.custodia.seal.v1+json", "text/plain", 1)),
+            ("short key id", good.replacen(&id, &id[1..], 1)),
+            ("capital key id", good.replacen(&id, &id.to_uppercase(), 1)),
+            ("short signature", good.replacen(&sig, &to_b64(&[0; 63]), 1)),
+            ("member in a signature", good.replacen("\"sig\"", "\"more\":null,\"sig\"", 1)),
+            ("number", good.replacen("\"e30K\"", "1", 1)),
+        ];
+        assert!(Envelope::parse(good.as_bytes()).is_ok());
+        for (deviation, text) in cases {
+            assert_ne!(text, good, "{deviation} is no deviation");
+            assert!(Envelope::parse(text.as_bytes()).is_err(), "{deviation} is taken");
+        }
+    }
 }
