@@ -1,0 +1,508 @@
+//! Two sessions in one thread, with real keys, ledgers and proofs on both sides.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "support/authority.rs"]
+mod authority;
+
+use authority::{Authority, package};
+use custodia_exchange::message::{Cards, ErrorBody, Message, More, Want, Wish};
+use custodia_exchange::{
+    AddCheckpoint, Answer, Code, Cosigned, Document, Event, Fetching, Frame, FrameReader, FrameType, Hello, NeedsIt,
+    Output, PeerFault, Phase, Question, Session, Signed, Turn,
+};
+use custodia_format::Hash;
+
+/// One side: its session, its node, and what came out.
+struct Side {
+    session: Session,
+    node: Authority,
+    reader: FrameReader,
+    events: Vec<Event>,
+    fetches: Vec<Fetching>,
+    served: Vec<Want>,
+    follows: Vec<Document>,
+    closed: Option<Code>,
+    fault: Option<PeerFault>,
+    questions: Vec<Question>,
+    sent: Vec<Frame>,
+    /// Fetches end at once, as if everything were here.
+    fetches_at_once: bool,
+}
+
+impl Side {
+    fn new(node: Authority) -> Self {
+        Self {
+            session: Session::new(),
+            node,
+            reader: FrameReader::new(),
+            events: Vec::new(),
+            fetches: Vec::new(),
+            served: Vec::new(),
+            follows: Vec::new(),
+            closed: None,
+            fault: None,
+            questions: Vec::new(),
+            sent: Vec::new(),
+            fetches_at_once: true,
+        }
+    }
+
+    /// Does what the session wants until it waits for the peer; gives the bytes for the wire.
+    fn run(&mut self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        loop {
+            wire.extend(self.act());
+            if self.fault.is_some() || !self.session.wants_frame() || !self.read_one() {
+                return wire;
+            }
+        }
+    }
+
+    /// Gives the session the next frame that is here.
+    fn read_one(&mut self) -> bool {
+        match self.reader.next_frame() {
+            Ok(Some(frame)) => self.fault = self.session.handle_frame(frame).err(),
+            Ok(None) => return false,
+            Err(fault) => self.fault = Some(fault),
+        }
+        true
+    }
+
+    fn act(&mut self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while let Some(output) = self.session.poll() {
+            let done = match output {
+                Output::Send(frame) => {
+                    wire.extend(frame.to_bytes().unwrap());
+                    self.sent.push(frame);
+                    Ok(())
+                }
+                Output::Ask(question) => {
+                    self.questions.push(question.clone());
+                    let answer = self.node.answer(question);
+                    self.session.handle_answer(answer)
+                }
+                Output::Serve(want) => {
+                    if let Wish::Document(document) = want.what {
+                        self.session.announce(want.release, document, 10);
+                    }
+                    self.served.push(want);
+                    Ok(())
+                }
+                Output::Fetch(fetching) => {
+                    self.fetches.push(fetching);
+                    if self.fetches_at_once { self.session.fetched(fetching.release, Ok(())) } else { Ok(()) }
+                }
+                Output::Follows(follows) => {
+                    self.follows.push(follows.document);
+                    Ok(())
+                }
+                Output::Event(event) => {
+                    self.events.push(event);
+                    Ok(())
+                }
+                Output::Close(code) => {
+                    self.closed = Some(code);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if let Err(fault) = done {
+                self.fault = Some(fault);
+                break;
+            }
+        }
+        wire
+    }
+
+    fn take(&mut self, wire: &[u8]) {
+        self.reader.push(wire);
+        while self.fault.is_none() && self.session.wants_frame() && self.read_one() {}
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let phase = |event: &Event| match event {
+            Event::Sending { phase, .. } | Event::Receiving { phase, .. } => Some(phase.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(phase).collect()
+    }
+}
+
+/// Moves bytes in pieces of `step` until neither side has anything to say.
+fn pump(a: &mut Side, b: &mut Side, step: usize) {
+    let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
+    loop {
+        to_b.extend(a.run());
+        to_a.extend(b.run());
+        if to_a.is_empty() && to_b.is_empty() {
+            return;
+        }
+        let cut = step.min(to_b.len());
+        b.take(&to_b.drain(..cut).collect::<Vec<u8>>());
+        let cut = step.min(to_a.len());
+        a.take(&to_a.drain(..cut).collect::<Vec<u8>>());
+        if a.fault.is_some() || b.fault.is_some() || a.closed.is_some() || b.closed.is_some() {
+            a.run();
+            b.run();
+            return;
+        }
+    }
+}
+
+fn pair() -> (Side, Side) {
+    let (mut a, mut b) = (Authority::new("forensics.example", 1), Authority::new("prosecutor.example", 2));
+    Authority::introduce(&mut a, &mut b);
+    (Side::new(a), Side::new(b))
+}
+
+/// The same nodes, a new connection.
+fn again(a: Side, b: Side) -> (Side, Side) {
+    (Side::new(a.node), Side::new(b.node))
+}
+
+const WHOLE: usize = usize::MAX;
+
+#[test]
+fn a_package_goes_over_and_both_sides_hold_the_same_receipt() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let receipt = match a.phases().last() {
+        Some(Phase::Receipted { receipt }) => *receipt,
+        other => panic!("{other:?}, {:?} {:?}", a.fault, b.fault),
+    };
+    assert_eq!(b.phases().last(), Some(&Phase::Receipted { receipt }));
+    assert_eq!(a.phases(), [Phase::Announced, Phase::Consigned, Phase::Proven, Phase::Receipted { receipt }],);
+    assert_eq!(a.node.kept.iter().filter(|(_, answers)| *answers == Some(release)).count(), 2);
+    assert!(b.node.settled.contains(&receipt));
+    assert!(a.session.is_idle() && b.session.is_idle());
+    assert_eq!(a.session.waiting().turn, Turn::Nobodys);
+}
+
+#[test]
+fn each_side_cosigns_the_other_before_and_after() {
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!((a.node.cosignatures.len(), b.node.cosignatures.len()), (1, 1));
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    // The receiver's checkpoints under consignment and receipt, the sender's under release and after the receipt.
+    let sizes = |node: &Authority| node.cosignatures.iter().map(|(size, _)| *size).collect::<Vec<_>>();
+    assert_eq!(sizes(&a.node), [1, 2, 4]);
+    assert_eq!(sizes(&b.node), [1, 3, 4]);
+}
+
+#[test]
+fn checkpoints_are_judged_before_anything_is_said_about_a_package() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let kinds: Vec<FrameType> = a.sent.iter().map(|frame| frame.kind).collect();
+    let statement = kinds.iter().position(|kind| *kind == FrameType::Statement).unwrap();
+    assert_eq!(kinds[..4], [FrameType::Hello, FrameType::Cards, FrameType::AddCheckpoint, FrameType::Cosigned]);
+    assert!(statement >= 4);
+}
+
+#[test]
+fn every_split_of_the_bytes_gives_the_same_session() {
+    let run = |step: usize| {
+        let (mut a, mut b) = pair();
+        let release = a.node.release("prosecutor.example", package(b"p"));
+        a.session.deliver(release);
+        pump(&mut a, &mut b, step);
+        assert!(a.session.is_idle() && b.session.is_idle(), "step {step}");
+        (a.phases(), b.phases())
+    };
+    let whole = run(WHOLE);
+    for step in [1, 2, 3, 5, 7, 64, 1000] {
+        assert_eq!(run(step), whole, "step {step}");
+    }
+}
+
+#[test]
+fn the_same_release_gives_the_same_consignment_and_receipt_over_a_new_connection() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    // The link is lost when the receiver has fetched everything and the receipt is on its way.
+    b.fetches_at_once = false;
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(a.phases(), [Phase::Announced, Phase::Consigned]);
+    b.session.fetched(release, Ok(())).unwrap();
+    let lost = b.run();
+    assert!(!lost.is_empty());
+    let size = b.node.size();
+    let (mut a, mut b) = again(a, b);
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    // The receipt is owed and pushed by itself; whichever way it comes first, it is the stored one.
+    assert_eq!(b.node.size(), size, "nothing was signed anew");
+    assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })), "{:?}", a.phases());
+    let receipts: Vec<Hash> = a.node.kept.iter().map(|(digest, _)| *digest).collect();
+    assert!(receipts.contains(&b.node.settled[b.node.settled.len() - 1]));
+    assert!(b.node.owed.is_empty() && a.session.is_idle() && b.session.is_idle());
+}
+
+#[test]
+fn documents_are_wanted_announced_and_followed_only_after_the_consignment() {
+    let (mut a, mut b) = pair();
+    (b.node.history, b.node.manifest, b.fetches_at_once) = (NeedsIt::Yes, NeedsIt::Yes, false);
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(b.fetches, [Fetching { release, history: NeedsIt::Yes, manifest: NeedsIt::Yes }]);
+    assert_eq!(a.session.waiting().turn, Turn::Theirs);
+    b.session.want(release, Wish::Document(Document::Manifest));
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!((a.served.len(), b.follows.clone()), (1, vec![Document::Manifest]));
+    b.session.fetched(release, Ok(())).unwrap();
+    pump(&mut a, &mut b, WHOLE);
+    assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })));
+}
+
+#[test]
+fn a_signed_refusal_ends_the_transfer_and_is_kept() {
+    let (mut a, mut b) = pair();
+    b.node.declines = true;
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert!(matches!(a.phases().last(), Some(Phase::Declined { .. })));
+    assert!(matches!(b.phases().last(), Some(Phase::Declined { .. })));
+    assert!(a.session.is_idle() && b.session.is_idle());
+}
+
+#[test]
+fn an_acceptance_is_pushed_and_confirmed() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let acceptance = b.node.accept(release, package(b"p"));
+    b.session.push(acceptance);
+    pump(&mut a, &mut b, WHOLE);
+    assert!(b.events.contains(&Event::Settled { digest: acceptance }));
+    assert!(a.node.kept.contains(&(acceptance, None)));
+    // Over a new connection what is owed goes by itself.
+    let later = b.node.accept(release, package(b"p"));
+    b.node.owed.push(later);
+    let (mut a, mut b) = again(a, b);
+    pump(&mut a, &mut b, WHOLE);
+    assert!(b.node.settled.contains(&later) && b.node.owed.is_empty());
+    assert!(a.session.is_idle() && b.session.is_idle());
+}
+
+#[test]
+fn packages_go_both_ways_in_one_session() {
+    let (mut a, mut b) = pair();
+    let forth = a.node.release("prosecutor.example", package(b"forth"));
+    let second = a.node.release("prosecutor.example", package(b"second"));
+    let back = b.node.release("forensics.example", package(b"back"));
+    a.session.deliver(forth);
+    a.session.deliver(second);
+    b.session.deliver(back);
+    pump(&mut a, &mut b, WHOLE);
+    let receipts = |side: &Side| side.phases().iter().filter(|phase| matches!(phase, Phase::Receipted { .. })).count();
+    assert_eq!((receipts(&a), receipts(&b)), (3, 3));
+    assert!(a.session.is_idle() && b.session.is_idle());
+}
+
+#[test]
+fn a_host_that_is_busy_ends_the_transfer_and_not_the_session() {
+    let (mut a, mut b) = pair();
+    b.node.fails = Some(("Consign", Code::Busy));
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let Some(Phase::Failed(refused)) = a.phases().pop() else { panic!("{:?}", a.phases()) };
+    assert_eq!((refused.code, refused.retry_after_seconds), (Code::Busy, 7));
+    b.node.fails = None;
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })));
+}
+
+#[test]
+fn a_receipt_that_is_not_kept_is_no_delivery() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    b.fetches_at_once = false;
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    a.node.fails = Some(("Keep {", Code::Statement));
+    b.session.fetched(release, Ok(())).unwrap();
+    pump(&mut a, &mut b, WHOLE);
+    assert!(matches!(a.phases().last(), Some(Phase::Failed(_))));
+    assert!(matches!(b.phases().last(), Some(Phase::Failed(_))));
+    assert_eq!(b.node.owed.len(), 1, "the receipt stays owed");
+}
+
+#[test]
+fn a_rolled_back_node_is_told_by_its_own_signature() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let (mut a, mut b) = again(a, b);
+    a.node.roll_back(2);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(a.closed, Some(Code::RolledBack));
+}
+
+#[test]
+fn another_history_is_never_cosigned() {
+    let (mut a, mut b) = pair();
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let cosigned = a.node.cosignatures.len();
+    let (mut a, mut b) = again(a, b);
+    a.node.fork();
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(b.closed, Some(Code::Inconsistent));
+    assert_eq!(a.node.cosignatures.len(), cosigned);
+    assert!(a.events.iter().all(|event| !matches!(event, Event::Sending { .. })));
+}
+
+#[test]
+fn a_witness_that_holds_another_size_says_which_and_is_asked_again() {
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    // Another connection carried a newer checkpoint meanwhile: this session's view of the witness is stale.
+    let other = a.node.release("prosecutor.example", package(b"other"));
+    let Answer::Consistency(proof) = a.node.answer(Question::Consistency { old: 1, new: 2 }) else {
+        panic!("no consistency proof")
+    };
+    let add = AddCheckpoint { old: 1, proof, checkpoint: a.node.checkpoint().print().into_bytes() };
+    assert!(matches!(b.node.answer(Question::Witness(add)), Answer::Witnessed(Cosigned::Lines(_))));
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })), "{:?}", a.fault);
+    assert!(a.events.contains(&Event::WeAreCosigned { size: 3 }), "{:?}", a.events);
+    assert_ne!(other, release);
+}
+
+/// Every frame that a session in this state must refuse.
+fn refused(side: &mut Side, message: &Message) -> PeerFault {
+    side.take(&message.to_frame().to_bytes().unwrap());
+    side.run();
+    side.fault.take().unwrap_or_else(|| panic!("{message:?} was taken"))
+}
+
+#[test]
+fn frames_out_of_state_are_refused() {
+    let hello =
+        Hello { card: Hash::ZERO, origin: "x/y/1".to_owned(), size: 1, held_card: None, held_checkpoint: Vec::new() };
+    let statement = {
+        let (mut a, _) = pair();
+        let release = a.node.release("prosecutor.example", package(b"p"));
+        Message::Statement(a.node.signed(&release))
+    };
+    let want = Message::Want(Want { release: Hash::ZERO, what: Wish::Document(Document::Manifest) });
+    let follows = Message::Follows(custodia_exchange::message::Follows {
+        release: Hash::ZERO,
+        document: Document::Manifest,
+        bytes: 1,
+    });
+    let add = Message::AddCheckpoint(AddCheckpoint { old: 0, proof: Vec::new(), checkpoint: b"note".to_vec() });
+    let cosigned = Message::Cosigned(Cosigned::Refused { status: 404 });
+    let cards = Message::Cards(Cards { envelopes: Vec::new(), more: More::No });
+    let kept = Message::Kept(Hash::ZERO);
+    // Before the hello nothing but a hello.
+    for message in [&statement, &want, &follows, &add, &cosigned, &cards, &kept] {
+        let (mut side, _) = pair();
+        side.run();
+        let fault = refused(&mut side, message);
+        assert_eq!(fault.code(), Code::OutOfState, "{message:?}");
+    }
+    // In an open session no second hello or cards, and nothing that answers what was never asked.
+    for message in [&Message::Hello(hello), &cards, &want, &follows, &cosigned, &kept] {
+        let (mut a, mut b) = pair();
+        pump(&mut a, &mut b, WHOLE);
+        let fault = refused(&mut b, message);
+        assert_eq!(fault.code(), Code::OutOfState, "{message:?}");
+    }
+}
+
+#[test]
+fn content_is_not_served_before_the_consignment() {
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    a.run();
+    let want = Message::Want(Want { release, what: Wish::Document(Document::Manifest) });
+    assert_eq!(refused(&mut a, &want).code(), Code::OutOfState);
+    assert!(a.served.is_empty());
+}
+
+#[test]
+fn an_answer_for_another_package_is_a_fault() {
+    let (mut a, mut b) = pair();
+    b.fetches_at_once = false;
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    let other = b.node.say(
+        custodia_format::kind::Kind::Receipt,
+        package(b"another"),
+        Some(release),
+        false,
+        custodia_format::body::Body::Receipt(custodia_format::body::Receipt {
+            release,
+            items: custodia_format::ranges::Items::All,
+            bytes: 1,
+            findings: Vec::new(),
+        }),
+    );
+    let fault = refused(&mut a, &Message::Statement(b.node.signed(&other)));
+    assert_eq!(fault.code(), Code::Answer);
+    assert!(!a.phases().iter().any(|phase| matches!(phase, Phase::Receipted { .. })));
+}
+
+#[test]
+fn a_statement_that_does_not_parse_ends_the_connection() {
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    let good = a.node.signed(&release);
+    let cut = Signed { envelope: good.envelope[..good.envelope.len() - 1].to_vec(), ..good.clone() };
+    let no_proof = Signed { tlog_proof: b"c2sp.org/tlog-proof@v1\n".to_vec(), ..good };
+    for bad in [cut, no_proof] {
+        let (mut a, mut b) = pair();
+        pump(&mut a, &mut b, WHOLE);
+        assert_eq!(refused(&mut b, &Message::Statement(bad)).code(), Code::FrameMalformed);
+    }
+}
+
+#[test]
+fn an_error_about_something_over_has_no_effect() {
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    let error = Message::Error(ErrorBody { number: 9999, retry_after_seconds: 1, about: Some(Hash::ZERO) });
+    b.take(&error.to_frame().to_bytes().unwrap());
+    assert!(b.fault.is_none() && b.session.is_idle());
+}
+
+#[test]
+fn every_state_says_why_it_waits_and_whose_turn_it_is() {
+    let (mut a, mut b) = pair();
+    assert_eq!(a.session.waiting().turn, Turn::Ours);
+    let hello = a.run();
+    assert_eq!((a.session.waiting().why, a.session.waiting().turn), ("the peer's hello is awaited", Turn::Theirs));
+    b.take(&hello);
+    b.fetches_at_once = false;
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    let wire = b.run();
+    a.take(&wire);
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(a.session.waiting().next, "it sends its signed receipt");
+    assert_eq!(b.session.waiting().why, "content is on its way to us");
+}
