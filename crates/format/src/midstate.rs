@@ -14,9 +14,8 @@ use custodia_merkle::{Frontier, Hash, leaf_hash};
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
 /// FIPS 180-4 §5.3.3: the chaining value before the first byte.
-const INITIAL: [u32; 8] = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
-];
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 const BLOCK_BYTES: usize = 64;
 const LEAF_PREFIX: &[u8] = b"custodia/midstate/v1\n";
@@ -290,9 +289,8 @@ mod tests {
         for size in [1, 63, 64, 1 << 20, (1 << 20) + 1, 2 << 20, (2 << 20) + 524_293] {
             let mut bytes = bytes(size);
             let digest = digest(&bytes, 1 << 20);
-            let prove = |chunk: u64, bytes: &[u8]| {
-                prove_chunk(digest.size, &digest.sha256, &digest.midstates, chunk, bytes)
-            };
+            let prove =
+                |chunk: u64, bytes: &[u8]| prove_chunk(digest.size, &digest.sha256, &digest.midstates, chunk, bytes);
             for (chunk, part) in bytes.clone().chunks(1 << 20).enumerate().rev() {
                 prove(chunk as u64, part).unwrap();
                 assert!(prove(chunk as u64, &part[1..]).is_err());
