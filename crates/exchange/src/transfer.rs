@@ -1,11 +1,10 @@
 //! What travels on the data streams, in words that both ends and their hosts share.
 
 use custodia_format::Hash;
+pub use custodia_format::midstate::CHUNK_BYTES;
+use custodia_format::midstate::{chunk_bytes, midstate_count};
 
 use crate::codes::Refused;
-
-/// Bytes of a chunk: content is proven and carried in these (docs/spec/midstates.md).
-pub const CHUNK_BYTES: u64 = 1 << 20;
 
 /// A file of a package that is no item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,13 +41,13 @@ impl Wanted {
     pub fn midstates_bytes(&self) -> u64 {
         match self.midstates {
             Midstates::Held => 0,
-            Midstates::Wanted => self.size / CHUNK_BYTES * 32,
+            Midstates::Wanted => midstate_count(self.size) * 32,
         }
     }
 
     /// Bytes of one chunk of the item; 0 beyond its end.
     pub fn chunk_bytes(&self, chunk: u64) -> u64 {
-        Wanted { first_chunk: chunk, count: 1, ..*self }.bytes()
+        chunk_bytes(self.size, chunk)
     }
 }
 

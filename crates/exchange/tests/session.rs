@@ -26,6 +26,8 @@ struct Side {
     fault: Option<PeerFault>,
     questions: Vec<Question>,
     sent: Vec<Frame>,
+    /// What had been sent when the fetch was told to begin.
+    sent_at_fetch: Option<Vec<FrameType>>,
     /// Fetches end at once, as if everything were here.
     fetches_at_once: bool,
 }
@@ -44,6 +46,7 @@ impl Side {
             fault: None,
             questions: Vec::new(),
             sent: Vec::new(),
+            sent_at_fetch: None,
             fetches_at_once: true,
         }
     }
@@ -92,6 +95,7 @@ impl Side {
                 }
                 Output::Fetch(fetching) => {
                     self.fetches.push(fetching);
+                    self.sent_at_fetch = Some(self.sent.iter().map(|frame| frame.kind).collect());
                     if self.fetches_at_once { self.session.fetched(fetching.release, Ok(())) } else { Ok(()) }
                 }
                 Output::Follows(follows) => {
@@ -263,6 +267,16 @@ fn documents_are_wanted_announced_and_followed_only_after_the_consignment() {
     b.session.fetched(release, Ok(())).unwrap();
     pump(&mut a, &mut b, WHOLE);
     assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })));
+}
+
+#[test]
+fn nothing_is_fetched_before_the_consignment_is_on_the_wire() {
+    let (mut a, mut b) = pair();
+    b.fetches_at_once = false;
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(b.sent_at_fetch.as_deref().and_then(<[FrameType]>::last), Some(&FrameType::Statement));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use custodia_exchange::message::WantRange;
 use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{CHUNK_BYTES, Code, Document, Midstates, Refused, Wanted};
+use custodia_format::midstate::chunk_count;
 use quinn::{Connection, SendStream, VarInt};
 use tokio::sync::mpsc;
 
@@ -156,7 +157,7 @@ fn read_range(item: &mut dyn ItemBytes, range: &WantRange, out: &mut Buffers) ->
         midstates: if range.midstates { Midstates::Wanted } else { Midstates::Held },
     };
     let end = piece.first_chunk.saturating_add(piece.count);
-    if end > piece.size.div_ceil(CHUNK_BYTES) {
+    if end > chunk_count(piece.size) {
         return Err(ServeError::Refused(Code::NotHere.into()));
     }
     if piece.midstates_bytes() > 0 {

@@ -26,6 +26,8 @@ pub(super) struct Receiving {
 enum Stage {
     /// The host judges the release.
     Judging,
+    /// The consignment is on its way out, perhaps behind a checkpoint that is being proven.
+    Consigning(Fetching),
     /// Documents and content come in; these documents were asked for and have not been announced.
     Fetching { expected: Vec<Document> },
     /// The driver has reported; the session has not acted on it yet.
@@ -59,13 +61,14 @@ impl Receiving {
     pub(super) fn turn(&self) -> Turn {
         match self.stage {
             Stage::Fetching { .. } | Stage::Receipt { receipt: Some(_) } => Turn::Theirs,
-            Stage::Judging | Stage::Fetched(_) | Stage::Receipt { receipt: None } => Turn::Ours,
+            Stage::Judging | Stage::Consigning(_) | Stage::Fetched(_) | Stage::Receipt { receipt: None } => Turn::Ours,
         }
     }
 
     pub(super) fn why(&self) -> &'static str {
         match self.stage {
             Stage::Judging => "the release is being judged",
+            Stage::Consigning(_) => "the consignment is on its way",
             Stage::Fetching { .. } => "content is on its way to us",
             Stage::Fetched(_) | Stage::Receipt { receipt: None } => "the receipt is being made",
             Stage::Receipt { receipt: Some(_) } => "the peer verifies our receipt",
@@ -99,11 +102,9 @@ impl Session {
                 };
                 if let Some(receiving) = self.receiving.as_mut() {
                     receiving.consignment = Some(said.digest);
-                    receiving.stage = Stage::Fetching { expected: Vec::new() };
+                    receiving.stage = Stage::Consigning(Fetching { release, history, manifest });
                 }
                 self.say_under_checkpoint(consignment, said);
-                self.event(Event::Receiving { release, phase: Phase::Consigned });
-                self.outputs.push_back(Output::Fetch(Fetching { release, history, manifest }));
             }
             Consigned::Declined { refusal } => {
                 let Some(said) = ours(&refusal, SaidKind::Refusal, release, root) else {
@@ -116,6 +117,23 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The consignment is on the wire: only now may anything be asked for.
+    pub(super) fn consignment_said(&mut self, digest: &Hash) {
+        let fetching = match &mut self.receiving {
+            Some(Receiving { consignment, stage: stage @ Stage::Consigning(_), .. })
+                if consignment.as_ref() == Some(digest) =>
+            {
+                match std::mem::replace(stage, Stage::Fetching { expected: Vec::new() }) {
+                    Stage::Consigning(fetching) => fetching,
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        self.event(Event::Receiving { release: fetching.release, phase: Phase::Consigned });
+        self.outputs.push_back(Output::Fetch(fetching));
     }
 
     /// Acts on what the driver reported. `false` if there was nothing to act on.

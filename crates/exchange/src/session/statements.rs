@@ -32,6 +32,7 @@ impl Session {
             self.unconfirmed.push(said.digest);
         }
         self.send(&Message::Statement(signed.clone()));
+        self.consignment_said(&said.digest);
     }
 
     pub(super) fn say_owed(&mut self, digest: Hash, signed: Signed) -> Result<(), PeerFault> {

@@ -1,0 +1,282 @@
+//! Two nodes on loopback: who gets in, what is delivered, what is sent again after a cut.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "../../exchange/tests/support/authority.rs"]
+mod authority;
+#[path = "support/memory.rs"]
+mod memory;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use authority::Authority;
+use custodia_exchange::{Code, Event, Phase};
+use custodia_format::Hash;
+use custodia_format::key::SigningKey;
+use custodia_net::{ConnectError, End, Endpoint, Link, LinkError};
+use memory::{Corrupt, Item, Node, noise, peer, transport_key};
+
+const MIB: usize = 1 << 20;
+
+/// A node with its socket; `serve` runs in the background.
+struct Party {
+    node: Arc<Node>,
+    endpoint: Endpoint,
+    address: SocketAddr,
+    seed: u8,
+    name: &'static str,
+}
+
+impl Party {
+    fn start(node: Arc<Node>, name: &'static str, seed: u8) -> Self {
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), transport_key(seed), node.clone()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        let server = endpoint.clone();
+        tokio::spawn(async move { server.serve().await });
+        Self { node, endpoint, address, seed, name }
+    }
+
+    fn key(&self) -> SigningKey {
+        transport_key(self.seed)
+    }
+
+    async fn call(&self, other: &Party) -> Result<Link, ConnectError> {
+        let peer = peer(other.name, &other.key());
+        self.endpoint.connect(peer, &[other.key().public()], other.address).await
+    }
+}
+
+const LAB: (&str, u8) = ("forensics.example", 1);
+const DESK: (&str, u8) = ("prosecutor.example", 2);
+
+fn pair() -> (Party, Party) {
+    let (mut a, mut b) = (Authority::new(LAB.0, LAB.1), Authority::new(DESK.0, DESK.1));
+    Authority::introduce(&mut a, &mut b);
+    let (a, b) = (Node::new(a), Node::new(b));
+    a.knows(transport_key(DESK.1).public(), peer(DESK.0, &transport_key(DESK.1)));
+    b.knows(transport_key(LAB.1).public(), peer(LAB.0, &transport_key(LAB.1)));
+    (Party::start(a, LAB.0, LAB.1), Party::start(b, DESK.0, DESK.1))
+}
+
+/// Small, empty-less, whole-MiB and large items.
+fn mixed() -> Vec<Arc<Item>> {
+    let mut sizes = vec![1, MIB - 1, MIB, MIB + 1, 3 * MIB, 70 * MIB + 123];
+    sizes.extend((0..300).map(|n| 100 + n * 7));
+    sizes.iter().enumerate().map(|(seed, size)| Item::new(noise(seed as u64, *size))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_is_delivered_whole() {
+    let (a, b) = pair();
+    let items = mixed();
+    let (release, package) = a.node.release(DESK.0, &items);
+    let link = a.call(&b).await.unwrap();
+    let delivered = link.deliver(release).await.unwrap();
+    let total: u64 = items.iter().map(|item| item.bytes.len() as u64).sum();
+    assert_eq!(package.served.load(Ordering::Relaxed), total, "each byte was read once");
+    let transfer = b.node.transfer(&release);
+    assert_eq!((transfer.missing(), transfer.received_again.load(Ordering::Relaxed)), (0, 0));
+    let state = transfer.state.lock().unwrap();
+    for (record, item) in (1..).zip(&items) {
+        assert!(state.bytes[&record] == item.bytes, "record {record}");
+    }
+    drop(state);
+    assert!(b.node.authority.lock().unwrap().settled.contains(&delivered.receipt));
+    assert_eq!(link.close().await, End::ByUs(Code::Done));
+    let phases: Vec<Phase> = a
+        .node
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Sending { phase, .. } => Some(phase.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(phases.first(), Some(&Phase::Announced));
+    assert_eq!(phases.last(), Some(&Phase::Receipted { receipt: delivered.receipt }));
+    assert!(phases.iter().any(|phase| matches!(phase, Phase::Content { .. })), "{phases:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_release_again_gives_the_same_receipt_and_moves_nothing() {
+    let (a, b) = pair();
+    let (release, package) = a.node.release(DESK.0, &[Item::new(noise(1, 5 * MIB))]);
+    let first = a.call(&b).await.unwrap().deliver(release).await.unwrap();
+    let served = package.served.load(Ordering::Relaxed);
+    let link = a.call(&b).await.unwrap();
+    let again = link.deliver(release).await.unwrap();
+    assert_eq!((first.receipt, served), (again.receipt, package.served.load(Ordering::Relaxed)));
+}
+
+/// Delivers until the receiver holds this share of the content, then lets `cut` end it.
+async fn deliver_until<F: Future<Output = ()>>(
+    a: &Party,
+    b: &Party,
+    release: Hash,
+    bytes: u64,
+    cut: impl FnOnce() -> F,
+) -> LinkError {
+    let link = a.call(b).await.unwrap();
+    let delivery = tokio::spawn(async move { link.deliver(release).await });
+    loop {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let transfer = b.node.transfers.lock().unwrap().get(&release).cloned();
+        let Some(transfer) = transfer else { continue };
+        *transfer.delay.lock().unwrap() = Duration::from_millis(4);
+        if transfer.received.load(Ordering::Relaxed) > bytes {
+            break;
+        }
+    }
+    cut().await;
+    delivery.await.unwrap().unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_cuts_on_either_side_only_what_is_not_proven_travels() {
+    let (mut a, mut b) = pair();
+    let items = [Item::new(noise(1, 150 * MIB + 17)), Item::new(noise(2, 90 * MIB)), Item::new(noise(3, 999))];
+    let total: u64 = items.iter().map(|item| item.bytes.len() as u64).sum();
+    let (release, package) = a.node.release(DESK.0, &items);
+
+    let end = deliver_until(&a, &b, release, total / 3, || a.endpoint.close()).await;
+    assert!(matches!(end, LinkError::Ended(_)), "{end}");
+    a = Party::start(a.node.clone(), LAB.0, LAB.1);
+
+    let end = deliver_until(&a, &b, release, total * 2 / 3, || b.endpoint.close()).await;
+    assert!(matches!(end, LinkError::Ended(End::ByPeer(45))), "{end}");
+    b = Party::start(b.node.clone(), DESK.0, DESK.1);
+
+    let transfer = b.node.transfer(&release);
+    *transfer.delay.lock().unwrap() = Duration::ZERO;
+    let delivered = a.call(&b).await.unwrap().deliver(release).await.unwrap();
+    assert_eq!(transfer.missing(), 0);
+    assert!(delivered.bytes < total * 2 / 3, "{} bytes on the last link", delivered.bytes);
+    assert_eq!(transfer.received_again.load(Ordering::Relaxed), 0, "nothing proven came twice");
+    assert!(transfer.syncs.load(Ordering::Relaxed) >= 2, "what was proven was recorded at each cut");
+    let again = package.served.load(Ordering::Relaxed) - total;
+    println!("{again} bytes were read again after two cuts");
+    // In flight at a cut: what the sender keeps for repeating, and the buffers on both sides.
+    assert!(again <= 2 * 48 * MIB as u64, "{again} bytes were read again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_does_not_prove_is_asked_for_again() {
+    let (a, b) = pair();
+    let (release, package) = a.node.release(DESK.0, &[Item::new(noise(1, 9 * MIB)), Item::new(noise(2, 100))]);
+    package.corrupt.lock().unwrap().insert(1, Corrupt::Once);
+    package.corrupt.lock().unwrap().insert(2, Corrupt::Once);
+    let link = a.call(&b).await.unwrap();
+    link.deliver(release).await.unwrap();
+    assert_eq!(b.node.transfer(&release).missing(), 0);
+    assert_eq!(package.served.load(Ordering::Relaxed), (9 * MIB + 100 + MIB + 100) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_that_never_proves_ends_the_transfer_without_a_receipt() {
+    let (a, b) = pair();
+    let (release, package) = a.node.release(DESK.0, &[Item::new(noise(1, 2 * MIB)), Item::new(noise(2, 100))]);
+    package.corrupt.lock().unwrap().insert(2, Corrupt::Always);
+    let link = a.call(&b).await.unwrap();
+    let error = link.deliver(release).await.unwrap_err();
+    assert!(matches!(error, LinkError::Refused(refused) if refused.code == Code::Chunk), "{error}");
+    assert_eq!(b.node.transfer(&release).missing(), 1);
+    // The session goes on: the same connection can deliver it once it is whole again.
+    package.corrupt.lock().unwrap().clear();
+    link.deliver(release).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_is_not_ours_to_send_fails_by_itself() {
+    let (a, b) = pair();
+    let link = a.call(&b).await.unwrap();
+    let error = link.deliver(Hash::of(b"nothing")).await.unwrap_err();
+    assert!(matches!(error, LinkError::Refused(refused) if refused.code == Code::NotHere), "{error}");
+    assert_eq!(link.close().await, End::ByUs(Code::Done));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acceptance_goes_back_by_itself_over_the_next_connection() {
+    let (a, b) = pair();
+    let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 100))]);
+    a.call(&b).await.unwrap().deliver(release).await.unwrap();
+    let acceptance = {
+        let mut authority = b.node.authority.lock().unwrap();
+        let acceptance = authority.accept(release, authority::package(b"p"));
+        authority.owed.push(acceptance);
+        acceptance
+    };
+    // The sender calls, the receiver has something to say.
+    let link = a.call(&b).await.unwrap();
+    for _ in 0..200 {
+        if b.node.authority.lock().unwrap().settled.contains(&acceptance) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(b.node.authority.lock().unwrap().settled.contains(&acceptance));
+    assert!(a.node.authority.lock().unwrap().kept.iter().any(|(digest, _)| *digest == acceptance));
+    link.close().await;
+    // The other way round: the receiver calls and pushes.
+    let link = b.call(&a).await.unwrap();
+    link.push(acceptance).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_the_server_does_not_know_is_refused() {
+    let (_, b) = pair();
+    let mut stranger = Authority::new("stranger.example", 9);
+    Authority::introduce(&mut stranger, &mut Authority::new(DESK.0, DESK.1));
+    let stranger = Party::start(Node::new(stranger), "stranger.example", 9);
+    let error = stranger.call(&b).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Ended(End::NotKnownThere)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_another_key_than_its_card_is_refused() {
+    let (a, _) = pair();
+    // Somebody who knows us answers at the address, with a good key that is not the card's.
+    let (_, impostor) = pair();
+    let peer = peer(DESK.0, &transport_key(DESK.1));
+    let card = transport_key(77).public();
+    let error = a.endpoint.connect(peer, &[card], impostor.address).await.unwrap_err();
+    let ConnectError::IdentityChanged { shown, .. } = error else { panic!("{error}") };
+    assert_eq!(shown, transport_key(DESK.1).public().key_id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_at_the_address_is_unreachable() {
+    let (a, b) = pair();
+    b.endpoint.close().await;
+    let error = a.call(&b).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_has_so_many_places_and_no_more() {
+    let (a, b) = pair();
+    let mut links = Vec::new();
+    for _ in 0..custodia_net::transport::CONNECTIONS_PER_PEER {
+        links.push(a.call(&b).await.unwrap());
+    }
+    let error = a.call(&b).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Ended(End::ByPeer(40))), "{error}");
+    links.pop().unwrap().close().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    a.call(&b).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolled_back_node_is_stopped_before_anything_is_said() {
+    let (a, b) = pair();
+    let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 100))]);
+    a.call(&b).await.unwrap().deliver(release).await.unwrap();
+    a.node.authority.lock().unwrap().roll_back(1);
+    let link = a.call(&b).await.unwrap();
+    let error = link.deliver(release).await.unwrap_err();
+    assert!(matches!(error, LinkError::Ended(End::ByUs(Code::RolledBack))), "{error}");
+}
