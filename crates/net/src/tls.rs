@@ -257,3 +257,112 @@ impl ClientCertVerifier for KnownClients {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{ClientConnection, NamedGroup, ProtocolVersion, ServerConnection};
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
+    }
+
+    fn connections(pinned: u8, known: u8) -> (ClientConnection, ServerConnection) {
+        let pin = Pin::new([key(pinned).public()]);
+        let known = key(known).public();
+        let client = client(&key(1), &pin).unwrap();
+        let server = server(&key(2), Arc::new(move |key| *key == known)).unwrap();
+        let name = ServerName::try_from(NO_NAME).unwrap();
+        (ClientConnection::new(Arc::new(client), name).unwrap(), ServerConnection::new(Arc::new(server)).unwrap())
+    }
+
+    /// Moves bytes until both are done, or one refuses. Returns what the client sent first too.
+    fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<Vec<u8>, Error> {
+        let mut first = Vec::new();
+        while client.is_handshaking() || server.is_handshaking() || client.wants_write() || server.wants_write() {
+            let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+            client.write_tls(&mut to_server).unwrap();
+            if first.is_empty() {
+                first.clone_from(&to_server);
+            }
+            let mut bytes = to_server.as_slice();
+            while !bytes.is_empty() {
+                server.read_tls(&mut bytes).unwrap();
+                server.process_new_packets()?;
+            }
+            server.write_tls(&mut to_client).unwrap();
+            let mut bytes = to_client.as_slice();
+            while !bytes.is_empty() {
+                client.read_tls(&mut bytes).unwrap();
+                client.process_new_packets()?;
+            }
+        }
+        Ok(first)
+    }
+
+    #[test]
+    fn both_sides_agree_on_tls_13_and_the_hybrid_exchange_with_raw_keys() {
+        let (mut client, mut server) = connections(2, 1);
+        shake(&mut client, &mut server).unwrap();
+        for group in [client.negotiated_key_exchange_group(), server.negotiated_key_exchange_group()] {
+            assert_eq!(group.unwrap().name(), NamedGroup::X25519MLKEM768);
+        }
+        assert_eq!(server.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        assert_eq!(server.alpn_protocol(), Some(ALPN));
+        assert_eq!(key_of(&server.peer_certificates().unwrap()[0]), Some(key(1).public()));
+        assert_eq!(key_of(&client.peer_certificates().unwrap()[0]), Some(key(2).public()));
+    }
+
+    #[test]
+    fn the_first_flight_names_nobody() {
+        let (mut client, mut server) = connections(2, 1);
+        let first = shake(&mut client, &mut server).unwrap();
+        assert!(!first.windows(NO_NAME.len()).any(|window| window == NO_NAME.as_bytes()));
+        assert_eq!(server.server_name(), None);
+    }
+
+    #[test]
+    fn a_server_with_another_key_is_refused_and_its_key_is_told() {
+        let pin = Pin::new([key(3).public()]);
+        assert!(pin.stranger().is_none());
+        let config = client(&key(1), &pin).unwrap();
+        let name = ServerName::try_from(NO_NAME).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let (_, mut server) = connections(2, 1);
+        shake(&mut client, &mut server).unwrap_err();
+        assert_eq!(pin.stranger(), Some(key(2).public()));
+    }
+
+    #[test]
+    fn an_unknown_client_is_refused() {
+        let (mut client, mut server) = connections(2, 9);
+        assert_eq!(shake(&mut client, &mut server).unwrap_err(), refused());
+    }
+
+    #[test]
+    fn no_session_is_kept_and_no_early_data_taken() {
+        let known = key(1).public();
+        let config = server(&key(2), Arc::new(move |key| *key == known)).unwrap();
+        assert_eq!((config.max_early_data_size, config.send_tls13_tickets), (0, 0));
+        assert!(!config.session_storage.can_cache() && !config.ticketer.enabled());
+        let pin = Pin::new([key(2).public()]);
+        let config = client(&key(1), &pin).unwrap();
+        assert!(!config.enable_early_data && !config.enable_sni);
+    }
+
+    #[test]
+    fn tls_12_is_refused() {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = PinnedServer { pin: Pin::new([key(2).public()]), provider: provider.clone() };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        let name = ServerName::try_from(NO_NAME).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let (_, mut server) = connections(2, 1);
+        assert!(shake(&mut client, &mut server).is_err());
+    }
+}

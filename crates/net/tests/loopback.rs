@@ -79,11 +79,9 @@ async fn a_package_is_delivered_whole() {
     assert_eq!(package.served.load(Ordering::Relaxed), total, "each byte was read once");
     let transfer = b.node.transfer(&release);
     assert_eq!((transfer.missing(), transfer.received_again.load(Ordering::Relaxed)), (0, 0));
-    let state = transfer.state.lock().unwrap();
     for (record, item) in (1..).zip(&items) {
-        assert!(state.bytes[&record] == item.bytes, "record {record}");
+        assert!(transfer.state.lock().unwrap().bytes[&record] == item.bytes, "record {record}");
     }
-    drop(state);
     assert!(b.node.authority.lock().unwrap().settled.contains(&delivered.receipt));
     assert_eq!(link.close().await, End::ByUs(Code::Done));
     let phases: Vec<Phase> = a
