@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod checkpoint;
+pub mod disclosure;
 pub mod entry;
 pub mod envelope;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod link;
 pub mod manifest;
 pub mod midstate;
 pub mod note;
+pub mod proof;
 pub mod ranges;
 pub mod record;
 pub mod statement;
