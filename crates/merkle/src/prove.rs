@@ -5,7 +5,6 @@ use crate::{Hash, Nodes, Position, empty_root, node_hash};
 
 /// Why no proof could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ProveError<E> {
     /// The index or the old size lies outside the tree, or the old size is 0. The caller's fault.
     OutOfRange {
