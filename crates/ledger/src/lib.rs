@@ -1,10 +1,44 @@
-//! Draft.
+//! The append-only ledger of a node: the sequencer, its tiles, the signing of checkpoints, recovery, `fsck`, and the
+//! memory of what this node has witnessed of others.
+//!
+//! Documents are opaque bytes here: this crate refuses to know what an entry means, and it reads no clock and no
+//! randomness. It signs nothing but checkpoints that it made itself. Storage stands behind [`Storage`]; [`Folder`] is
+//! the one of a machine with a disk.
+//!
+//! Invariants:
+//! - What was answered is durable and published; what is published is durable.
+//! - The commit point is the replacement of `state/head`. The happy path and recovery apply a commit by one function.
+//! - After an error that leaves doubt nothing is signed until the ledger has been opened again.
+//!
+//! # Standard
+//! C2SP tlog-tiles and tlog-checkpoint; docs/spec/commit.md by its numbers, docs/spec/home.md for the files.
+
+mod commit;
 mod folder;
+mod fsck;
+mod head;
+mod health;
 mod home;
+mod ledger;
+mod sequencer;
+mod stage;
+mod start;
 mod storage;
 mod tail;
+mod tiles;
+mod witness;
+
 pub use folder::Folder;
+pub use fsck::{Depth, FsckFinding, FsckProgress, FsckReport, Severity, run as fsck};
+pub use health::Health;
 pub use home::Shelf;
+pub use ledger::{AppendError, Appended, Document, Ledger};
+pub use start::OpenError;
 pub use storage::{Listed, NewFile, Rename, Storage, StorageError};
-/// Documents of one append.
+pub use tiles::ReadError;
+pub use witness::{WitnessError, WitnessMemory};
+
+/// Documents of one append: a commit of so many stays below its limit of 64 MiB.
 pub const APPEND_DOCUMENTS: usize = 65_536;
+/// Bytes of the documents of one append, which are all in memory at once.
+pub const APPEND_BYTES: usize = 256 << 20;

@@ -1,0 +1,199 @@
+//! The commit: documents in, a published checkpoint out, by the numbered steps of docs/spec/commit.md.
+//!
+//! Planning is pure and lives in `tail`; this file acts. One thread owns a [`Committer`]; whoever gets an error other
+//! than "full" from it drops it and signs nothing more.
+
+use std::sync::Arc;
+
+use custodia_format::Hash;
+use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
+use custodia_format::entry::Entry;
+use custodia_format::key::SigningKey;
+use custodia_format::note::{Note, Vkey};
+use custodia_merkle::Frontier;
+
+use crate::head::Head;
+use crate::home::{CHECKPOINT, HEAD, ORDER, STAGE, STAGE_BYTES, Shelf, tile_path};
+use crate::stage::Stage;
+use crate::storage::{NewFile, Rename, Storage, StorageError};
+use crate::tail::{Plan, Tail, plan};
+use crate::tiles::Tiles;
+
+/// A document to be logged, with what was computed from it.
+#[derive(Debug, Clone)]
+pub(crate) struct NewDocument {
+    pub(crate) shelf: Shelf,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) entry: Entry,
+}
+
+/// The right edge of the ledger, and the right to sign for it.
+///
+/// Invariant: `tail`, `frontier` and `head` are those of one checkpoint, and everything up to it is applied.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    storage: Arc<dyn Storage>,
+    key: SigningKey,
+    vkey: Vkey,
+    tail: Tail,
+    frontier: Frontier,
+    /// The bytes of the head; none before the first commit.
+    head: Option<Vec<u8>>,
+}
+
+/// Why a commit failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CommitError {
+    /// No room, before the commit point: nothing was stored, and the committer can go on.
+    Full { path: String },
+    /// It may have happened or not: nobody may sign until the ledger was opened again.
+    Unknown { why: String },
+}
+
+impl Committer {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        key: SigningKey,
+        vkey: Vkey,
+        tail: Tail,
+        frontier: Frontier,
+        head: Option<Vec<u8>>,
+    ) -> Self {
+        Self { storage, key, vkey, tail, frontier, head }
+    }
+
+    /// How many entries are committed.
+    pub(crate) const fn size(&self) -> u64 {
+        self.tail.size()
+    }
+
+    /// Logs documents that are neither in the ledger nor twice among these, in this order, all or none of them. The
+    /// first gets the index that [`Committer::size`] was before.
+    pub(crate) fn commit(&mut self, documents: &[NewDocument]) -> Result<SignedCheckpoint, CommitError> {
+        let stored = self.step_1_store(documents);
+        let committed = stored.and_then(|()| self.commit_pending(documents));
+        if let Err(CommitError::Full { path }) = committed {
+            // The caller is told that nothing was stored, so nothing may be found by the next start.
+            let pending: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
+            return Err(match self.storage.remove(&pending) {
+                Ok(()) => CommitError::Full { path },
+                Err(error) => CommitError::Unknown { why: error.to_string() },
+            });
+        }
+        committed
+    }
+
+    /// Logs documents that stand in `pending/` already, as [`Committer::commit`] does; they stay there when it fails.
+    pub(crate) fn commit_pending(&mut self, documents: &[NewDocument]) -> Result<SignedCheckpoint, CommitError> {
+        let (plan, stage) = self.step_2_plan(documents)?;
+        let stage_bytes = stage.print();
+        self.step_3_stage(&stage_bytes)?;
+        self.step_4_root_again(&stage_bytes, &plan)?;
+        let head = self.step_5_commit(&stage, &stage_bytes, &plan)?;
+        // From here on an error of any kind leaves a commit that is not applied: the next start finishes it.
+        let unknown = |error: StorageError| CommitError::Unknown { why: error.to_string() };
+        apply(self.storage.as_ref(), &stage, head.signed.note()).map_err(unknown)?;
+        self.head = Some(head.print());
+        self.tail = plan.tail;
+        self.frontier = plan.frontier;
+        Ok(head.signed)
+    }
+
+    /// Step 1: the documents, durable in `pending/`, before anything is planned. The order of several is written first,
+    /// so that a start after a crash keeps it.
+    fn step_1_store(&self, documents: &[NewDocument]) -> Result<(), CommitError> {
+        if documents.len() > 1 {
+            let order: String = documents.iter().map(|new| format!("{}\n", new.entry.sha256)).collect();
+            self.storage.put(&[NewFile { path: ORDER, bytes: order.as_bytes() }])?;
+        }
+        let paths: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
+        let files: Vec<NewFile<'_>> =
+            paths.iter().zip(documents).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
+        Ok(self.storage.put(&files)?)
+    }
+
+    /// Step 2: indexes, tiles, bundles and the root, in memory.
+    fn step_2_plan(&self, documents: &[NewDocument]) -> Result<(Plan, Stage), CommitError> {
+        let entries: Vec<String> = documents.iter().map(|new| new.entry.text()).collect();
+        let plan = plan(&self.tail, &self.frontier, entries.iter().map(String::as_bytes))
+            .map_err(|error| CommitError::Unknown { why: error.to_string() })?;
+        let stage = Stage {
+            origin: self.vkey.name().to_owned(),
+            before: plan.before,
+            size: plan.size(),
+            root: plan.frontier.root(),
+            documents: documents.iter().map(|new| (new.shelf, new.entry.sha256)).collect(),
+            files: plan.files.clone(),
+        };
+        Ok((plan, stage))
+    }
+
+    /// Step 3: all of it in one file, durable.
+    fn step_3_stage(&self, bytes: &[u8]) -> Result<(), CommitError> {
+        Ok(self.storage.put(&[NewFile { path: STAGE, bytes }])?)
+    }
+
+    /// Step 4: the root once more, from the bytes that stand in the file now and by another way. A bit that flipped in
+    /// memory since step 2 is found here, before anything is signed.
+    fn step_4_root_again(&self, staged: &[u8], plan: &Plan) -> Result<(), CommitError> {
+        let unknown = |why: String| CommitError::Unknown { why };
+        let read = self.storage.read(STAGE, STAGE_BYTES).map_err(|error| unknown(error.to_string()))?;
+        let stage = Stage::parse(&read).map_err(|error| unknown(error.to_string()))?;
+        let tiles = Tiles::new(Arc::clone(&self.storage));
+        let root = stage.root_again(|tile| tiles.bytes(tile)).map_err(|error| unknown(error.to_string()))?;
+        let planned = plan.frontier.root();
+        if read == staged && root == planned && stage.size == plan.frontier.size() {
+            return Ok(());
+        }
+        Err(unknown(format!("two ways to the root of size {} disagree: {planned} and {root}", plan.size())))
+    }
+
+    /// Step 5: the signed checkpoint and the digest of the stage, in place of the head that this commit started from.
+    fn step_5_commit(&self, stage: &Stage, staged: &[u8], plan: &Plan) -> Result<Head, CommitError> {
+        let unknown = |why: String| CommitError::Unknown { why };
+        let grows = plan.size() > plan.before || self.head.is_none();
+        if !grows {
+            return Err(unknown(format!("a second checkpoint of size {}", plan.before)));
+        }
+        let checkpoint = Checkpoint { origin: stage.origin.clone(), size: stage.size, root: stage.root };
+        let note = checkpoint.sign(&self.key).map_err(|error| unknown(error.to_string()))?;
+        // Checked after signing: a fault in the signer must not reach a reader.
+        let signed = SignedCheckpoint::check(note, &self.vkey).map_err(|error| unknown(error.to_string()))?;
+        let head = Head { stage: Hash::of(staged), signed };
+        // THE COMMIT POINT. Before this rename is durable nothing happened; from then on the next start finishes it.
+        self.storage.swap(HEAD, self.head.as_deref(), &head.print())?;
+        Ok(head)
+    }
+}
+
+/// Step 6, for the commit that runs and for every start: the stage's tiles go to `ledger/`, then the public checkpoint
+/// follows, then the documents leave `pending/` for their shelves. Each part is durable before the next one begins, and
+/// doing any of it again changes nothing.
+pub(crate) fn apply(storage: &dyn Storage, stage: &Stage, note: &Note) -> Result<(), StorageError> {
+    let paths: Vec<String> = stage.files.iter().map(|(tile, _)| tile_path(tile)).collect();
+    let files: Vec<NewFile<'_>> =
+        paths.iter().zip(&stage.files).map(|(path, (_, bytes))| NewFile { path, bytes }).collect();
+    storage.put(&files)?;
+    storage.put(&[NewFile { path: CHECKPOINT, bytes: note.print().as_bytes() }])?;
+    let shelve = |(shelf, digest): &(Shelf, Hash)| Rename { from: shelf.pending_path(digest), to: shelf.path(digest) };
+    storage.rename(&stage.documents.iter().map(shelve).collect::<Vec<_>>())
+}
+
+impl From<StorageError> for CommitError {
+    /// For the steps before the commit point.
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full { path } => Self::Full { path },
+            other => Self::Unknown { why: other.to_string() },
+        }
+    }
+}
+
+impl std::fmt::Display for CommitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full { path } => write!(f, "no room to write {path}"),
+            Self::Unknown { why } => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The ledger: append, prove, read. Three dozen lines of state behind one thread that writes.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::JoinHandle;
+
+use custodia_format::checkpoint::{NoteError, SignedCheckpoint};
+use custodia_format::entry::Entry;
+use custodia_format::key::SigningKey;
+use custodia_format::note::{KeyType, Note, Vkey};
+use custodia_format::tile::TILE_WIDTH;
+use custodia_format::{Hash, limits};
+use custodia_merkle::{
+    Nodes, Position, ProveError, prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion,
+};
+
+use crate::commit::NewDocument;
+use crate::fsck::{self, Depth, FsckProgress, FsckReport};
+use crate::health::Health;
+use crate::home::Shelf;
+use crate::sequencer::{self, Request};
+use crate::start::{self, OpenError, Start, contradiction};
+use crate::storage::{Storage, StorageError};
+use crate::tiles::{ReadError, Tiles, Tree};
+use crate::{APPEND_BYTES, APPEND_DOCUMENTS};
+
+/// An open ledger.
+///
+/// Every method takes `&self` and may be called from any thread. Readers see only what is durable and published.
+#[derive(Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    /// Taken when the ledger is dropped, which ends the thread.
+    requests: Option<Sender<Request>>,
+    sequencer: Option<JoinHandle<()>>,
+}
+
+/// A document to be logged: bytes that this crate does not look into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Where it is kept.
+    pub shelf: Shelf,
+    /// Its exact bytes: an envelope, or a file that is logged as it is.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a document stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its leaf index.
+    pub index: u64,
+    /// Its SHA-256.
+    pub digest: Hash,
+}
+
+/// Why documents were not logged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// No room. Nothing was stored; the caller may try again once there is some.
+    #[error("no room to write {path}: nothing was stored")]
+    Full {
+        /// What did not fit.
+        path: String,
+    },
+    /// The ledger does not sign. Nothing was stored.
+    #[error("the ledger does not sign: {health}")]
+    Refused {
+        /// Why.
+        health: Health,
+    },
+    /// A write failed on the way. The documents may be in the ledger or come into it when it is opened again; to append
+    /// the same bytes then is safe and says where they are.
+    #[error("it is not known whether this was logged: {why}")]
+    Unknown {
+        /// What failed.
+        why: String,
+    },
+    /// A document is empty or too long, or there are too many. Nothing was stored. The caller's fault.
+    #[error("{found} {what}; allowed are 1 to {limit}")]
+    Misuse {
+        /// What was counted.
+        what: &'static str,
+        /// How much there was.
+        found: usize,
+        /// How much is allowed.
+        limit: usize,
+    },
+}
+
+impl Ledger {
+    /// Makes an empty ledger, signs its first checkpoint (size 0) and opens it.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] when there is any trace of one, else what failed.
+    pub fn create(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
+        Self::with(storage, origin, key, |storage, _, vkey, key| start::create(storage, vkey, key))
+    }
+
+    /// Opens a ledger: finishes what a crash interrupted, checks the right edge, appends what was pending.
+    ///
+    /// When something does not fit together the ledger opens all the same and can be read; [`Ledger::health`] says why
+    /// it does not sign. Only one process at a time may do this: the caller holds the home's lock.
+    ///
+    /// # Errors
+    /// [`OpenError::NoLedger`], [`OpenError::Head`] when nothing that is there counts for this origin and key, else
+    /// what failed.
+    pub fn open(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
+        Self::with(storage, origin, key, start::open)
+    }
+
+    fn with(
+        storage: impl Storage + 'static,
+        origin: &str,
+        key: SigningKey,
+        start: impl FnOnce(&Arc<dyn Storage>, &Tiles, &Vkey, SigningKey) -> Result<Start, OpenError>,
+    ) -> Result<Self, OpenError> {
+        let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let tiles = Tiles::new(Arc::clone(&storage));
+        let Start { signed, indexes, health, committer } = start(&storage, &tiles, &vkey, key)?;
+        let shared = Arc::new(Shared { storage, tiles, vkey, view: RwLock::new(View { signed, indexes, health }) });
+        let (sender, requests) = channel();
+        let sequencer = sequencer::start(Arc::clone(&shared), committer, requests)
+            .map_err(|error| OpenError::Thread { why: error.to_string() })?;
+        Ok(Self { shared, requests: Some(sender), sequencer: Some(sequencer) })
+    }
+
+    /// Logs documents, all or none, in this order, and waits until they are durable and published.
+    ///
+    /// A document that is in the ledger keeps its index and is not stored again. Callers at the same time share one
+    /// commit.
+    ///
+    /// # Errors
+    /// [`AppendError`], which says what was stored.
+    pub fn append(&self, documents: Vec<Document>) -> Result<Vec<Appended>, AppendError> {
+        let within = |what, found: usize, limit| match found {
+            found if (1..=limit).contains(&found) => Ok(()),
+            found => Err(AppendError::Misuse { what, found, limit }),
+        };
+        within("documents", documents.len(), APPEND_DOCUMENTS)?;
+        documents
+            .iter()
+            .try_for_each(|document| within("bytes of a document", document.bytes.len(), limits::NOTE_BYTES))?;
+        within("bytes of documents", documents.iter().map(|document| document.bytes.len()).sum(), APPEND_BYTES)?;
+        let documents = documents
+            .into_iter()
+            .map(|Document { shelf, bytes }| NewDocument { shelf, entry: Entry::of(&bytes), bytes })
+            .collect();
+        let (answer, answered) = sync_channel(1);
+        let sent = self.requests.as_ref().and_then(|requests| requests.send(Request { documents, answer }).ok());
+        sent.and_then(|()| answered.recv().ok()).unwrap_or_else(|| {
+            let why = "the sequencer stopped".to_owned();
+            self.shared.set_health(Health::Poisoned { why: why.clone() });
+            Err(AppendError::Unknown { why })
+        })
+    }
+
+    /// The newest published checkpoint, signed by this ledger alone.
+    pub fn checkpoint(&self) -> SignedCheckpoint {
+        self.shared.view().signed.clone()
+    }
+
+    /// How many entries are published.
+    pub fn size(&self) -> u64 {
+        self.shared.size()
+    }
+
+    /// The ledger's name and key.
+    pub fn vkey(&self) -> &Vkey {
+        &self.shared.vkey
+    }
+
+    /// Whether it signs.
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    /// The leaf index of the entry, if it is published.
+    pub fn index_of(&self, entry: &Entry) -> Option<u64> {
+        self.shared.index_of(&entry.sha256)
+    }
+
+    /// The leaf index of the document with this SHA-256, if it is published.
+    pub fn index_of_digest(&self, digest: &Hash) -> Option<u64> {
+        self.shared.index_of(digest)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn entry(&self, index: u64) -> Result<Entry, ReadError> {
+        let out_of_range = ReadError::OutOfRange { asked: index, size: self.size() };
+        let bundle = self.bundle(index / TILE_WIDTH)?;
+        bundle.into_iter().nth((index % TILE_WIDTH) as usize).ok_or(out_of_range)
+    }
+
+    /// All published entries of one bundle, which are those from `256 * bundle` on, at most 256.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn bundle(&self, bundle: u64) -> Result<Vec<Entry>, ReadError> {
+        self.shared.tiles.entries(bundle, self.size())
+    }
+
+    /// A document that was logged; none when it is not on its shelf, as after an erasure.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] when its bytes are not those that were logged, [`ReadError::Storage`].
+    pub fn document(&self, shelf: Shelf, digest: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        let path = shelf.path(digest);
+        match self.shared.storage.read(&path, limits::NOTE_BYTES as u64) {
+            Ok(bytes) if Hash::of(&bytes) == *digest => Ok(Some(bytes)),
+            Ok(_) => Err(ReadError::Damaged { path, what: "it holds other bytes than its name says".to_owned() }),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The root of the tree of this size, for any size up to the published one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn root(&self, size: u64) -> Result<Hash, ReadError> {
+        let newest = self.checkpoint();
+        match newest.checkpoint().size {
+            newest_size if size > newest_size => Err(ReadError::OutOfRange { asked: size, size: newest_size }),
+            newest_size if size == newest_size => Ok(newest.checkpoint().root),
+            newest_size => tree_root(&Tree { tiles: &self.shared.tiles, size: newest_size }, size),
+        }
+    }
+
+    /// The inclusion proof of the leaf in the tree of this size, for any size up to the published one. It has been
+    /// verified before it is returned.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] when there is no such leaf or size; [`ReadError::Damaged`] when the tiles give no proof.
+    pub fn prove(&self, index: u64, size: u64) -> Result<Vec<Hash>, ReadError> {
+        let (root, tree) = (self.root(size)?, self.tree());
+        let proof = prove_inclusion(&tree, index, size).map_err(read_error)?;
+        let leaf = tree.node(Position { level: 0, index })?;
+        verify_inclusion(index, size, &leaf, &proof, &root).map_err(|error| does_not_close(index, error))?;
+        Ok(proof)
+    }
+
+    /// The proof that the tree of size `new` continues that of size `old`, which is at least 1. It has been verified
+    /// before it is returned.
+    ///
+    /// # Errors
+    /// As [`Ledger::prove`].
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, ReadError> {
+        let (old_root, new_root) = (self.root(old)?, self.root(new)?);
+        let proof = prove_consistency(&self.tree(), old, new).map_err(read_error)?;
+        verify_consistency(old, new, &old_root, &new_root, &proof).map_err(|error| does_not_close(old, error))?;
+        Ok(proof)
+    }
+
+    /// Compares the ledger with a checkpoint of it that somebody else holds. One that is ahead, or has another root, means
+    /// that this disk is an older copy or that there are two: the ledger signs nothing more.
+    ///
+    /// # Errors
+    /// [`NoteError`] when the note is no checkpoint that this ledger signed; then nothing changed.
+    pub fn confront(&self, note: Note) -> Result<Health, NoteError> {
+        let seen = SignedCheckpoint::check(note, self.vkey())?;
+        let seen = seen.checkpoint();
+        let held = self.checkpoint();
+        let other_past = || match self.root(seen.size) {
+            Ok(root) if root != seen.root => {
+                Some(format!("size {} with root {} was seen, {root} is here", seen.size, seen.root))
+            }
+            _ => None,
+        };
+        if let Some(why) = contradiction(seen, held.checkpoint()).or_else(other_past) {
+            self.shared.set_health(Health::RolledBack { why });
+        }
+        Ok(self.health())
+    }
+
+    /// Checks everything again from the entries up, while the ledger goes on. `progress` is called after each bundle and
+    /// each document.
+    pub fn fsck(&self, depth: Depth, progress: &mut dyn FnMut(FsckProgress)) -> FsckReport {
+        fsck::run(self.shared.storage(), self.vkey(), depth, progress)
+    }
+
+    fn tree(&self) -> Tree<'_> {
+        Tree { tiles: &self.shared.tiles, size: self.size() }
+    }
+}
+
+impl Drop for Ledger {
+    /// Waits for the commit that runs.
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(sequencer) = self.sequencer.take() {
+            let _ = sequencer.join();
+        }
+    }
+}
+
+fn read_error(error: ProveError<ReadError>) -> ReadError {
+    match error {
+        ProveError::Store(error) => error,
+        ProveError::OutOfRange { asked, size } => ReadError::OutOfRange { asked, size },
+    }
+}
+
+fn does_not_close(asked: u64, error: impl std::fmt::Display) -> ReadError {
+    ReadError::Damaged { path: "ledger/tile".to_owned(), what: format!("no proof of {asked} closes: {error}") }
+}
+
+/// What the sequencer writes and everybody reads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    storage: Arc<dyn Storage>,
+    tiles: Tiles,
+    vkey: Vkey,
+    view: RwLock<View>,
+}
+
+/// What is published. Written by the sequencer alone, but for its health.
+#[derive(Debug)]
+struct View {
+    signed: SignedCheckpoint,
+    indexes: HashMap<Hash, u64>,
+    health: Health,
+}
+
+impl Shared {
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        self.storage.as_ref()
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.view().health.clone()
+    }
+
+    pub(crate) fn index_of(&self, digest: &Hash) -> Option<u64> {
+        self.view().indexes.get(digest).copied()
+    }
+
+    /// Shows readers a checkpoint that is committed and applied.
+    pub(crate) fn publish(&self, signed: SignedCheckpoint, indexes: HashMap<Hash, u64>) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.signed = signed;
+        view.indexes.extend(indexes);
+    }
+
+    /// Stops signing. What stopped it first stands.
+    pub(crate) fn set_health(&self, health: Health) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if view.health.may_sign() {
+            view.health = health;
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.view().signed.checkpoint().size
+    }
+
+    fn view(&self) -> RwLockReadGuard<'_, View> {
+        // A view is replaced member by member, and each is whole.
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

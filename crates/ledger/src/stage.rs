@@ -1,0 +1,212 @@
+//! The stage: one file with all that a commit will write, from which the commit and recovery alike apply it
+//! (docs/spec/commit.md, "Stage").
+
+use custodia_format::text::decimal;
+use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
+use custodia_format::{Hash, Malformed};
+use custodia_merkle::{leaf_hash, root, tree_root};
+
+use crate::home::Shelf;
+use crate::tail::{Tail, TailError, hashes};
+
+/// What `state/stage` says. Its bytes are named in the head by their SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stage {
+    /// The ledger.
+    pub(crate) origin: String,
+    /// The size that the commit starts from.
+    pub(crate) before: u64,
+    /// The size that it leads to.
+    pub(crate) size: u64,
+    /// The root at that size.
+    pub(crate) root: Hash,
+    /// The documents whose entries it adds, in the order of their indexes.
+    pub(crate) documents: Vec<(Shelf, Hash)>,
+    /// The tiles and bundles, each whole.
+    pub(crate) files: Vec<(Tile, Vec<u8>)>,
+}
+
+impl Stage {
+    /// Prints the file: lines, an empty line, then the bytes of all tiles in the order of their lines.
+    pub(crate) fn print(&self) -> Vec<u8> {
+        let mut text = format!(
+            "custodia/stage/v1\norigin {}\nbefore {}\nsize {}\nroot {}\n",
+            self.origin, self.before, self.size, self.root
+        );
+        for (shelf, digest) in &self.documents {
+            text += &format!("{} {digest}\n", shelf.word());
+        }
+        for (tile, bytes) in &self.files {
+            text += &format!("file {} {tile}\n", bytes.len());
+        }
+        text.push('\n');
+        let mut print = text.into_bytes();
+        self.files.iter().for_each(|(_, bytes)| print.extend_from_slice(bytes));
+        print
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Malformed`] for any bytes that this would not print.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let wrong = |expected: &str| Malformed::new("stage", "", expected, format!("{} bytes", bytes.len()));
+        let end = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or_else(|| wrong("an empty line"))?;
+        let (text, mut rest) = bytes.split_at(end + 1);
+        rest = rest.get(1..).unwrap_or_default();
+        let mut lines = std::str::from_utf8(text).map_err(|_| wrong("lines of ASCII"))?.lines().peekable();
+        let mut line = |prefix: &str| lines.next().and_then(|line| line.strip_prefix(prefix));
+        let mut read_head = || {
+            line("custodia/stage/v1").filter(|rest| rest.is_empty())?;
+            let origin = line("origin ")?.to_owned();
+            let (before, size) = (decimal(line("before ")?)?, decimal(line("size ")?)?);
+            Some((origin, before, size, Hash::from_hex(line("root ")?)?))
+        };
+        let (origin, before, size, root) =
+            read_head().ok_or_else(|| wrong("version, origin, before, size and root"))?;
+        let (mut documents, mut files) = (Vec::new(), Vec::new());
+        for line in lines {
+            let (word, value) = line.split_once(' ').ok_or_else(|| wrong("a word and a value"))?;
+            match (Shelf::of_word(word), value.split_once(' ')) {
+                (Some(shelf), None) => {
+                    documents.push((shelf, Hash::from_hex(value).ok_or_else(|| wrong("a digest"))?));
+                }
+                (None, Some((length, path))) if word == "file" => {
+                    let length = decimal(length).and_then(|length| usize::try_from(length).ok());
+                    let (file, after) = length
+                        .and_then(|length| rest.split_at_checked(length))
+                        .ok_or_else(|| wrong("all of its files"))?;
+                    files.push((Tile::parse(path)?, file.to_vec()));
+                    rest = after;
+                }
+                _ => return Err(wrong("a document or a file")),
+            }
+        }
+        let stage = Self { origin, before, size, root, documents, files };
+        if stage.print() == bytes { Ok(stage) } else { Err(wrong("the one spelling of this stage")) }
+    }
+
+    /// Finds the root by another way than the plan did: from the staged tiles alone, over the stored tiles that they
+    /// leave as they are. On the way every staged bundle must hash to its tile of leaf hashes, and every full tile to
+    /// its place in the row above.
+    ///
+    /// `stored` reads a tile that was committed before.
+    ///
+    /// # Errors
+    /// [`RootError`], with what disagrees.
+    pub(crate) fn root_again<E: std::fmt::Display>(
+        &self,
+        mut stored: impl FnMut(Tile) -> Result<Vec<u8>, E>,
+    ) -> Result<Hash, RootError> {
+        let staged = |kind, index| {
+            self.files
+                .iter()
+                .find(|(tile, _)| tile.kind == kind && tile.index == index)
+                .map(|(_, bytes)| bytes.as_slice())
+        };
+        let disagrees = |tile: &Tile| RootError::Tile { path: tile.path() };
+        for (tile, bytes) in &self.files {
+            match tile.kind {
+                TileKind::Entries => {
+                    let entries = parse_bundle(bytes, tile.width).map_err(|_| disagrees(tile))?;
+                    let leaves: Vec<u8> = entries.into_iter().flat_map(|entry| *leaf_hash(entry).as_bytes()).collect();
+                    if staged(TileKind::Hashes(0), tile.index) != Some(&leaves) {
+                        return Err(disagrees(tile));
+                    }
+                }
+                TileKind::Hashes(level) => {
+                    let row = hashes(bytes, tile.width).ok_or_else(|| disagrees(tile))?;
+                    if tile.is_full() {
+                        let above = staged(TileKind::Hashes(level + 1), tile.index / TILE_WIDTH);
+                        let place = (tile.index % TILE_WIDTH) as usize * 32;
+                        let found = above.and_then(|above| above.get(place..place + 32));
+                        if found != Some(root(&row).as_bytes().as_slice()) {
+                            return Err(disagrees(tile));
+                        }
+                    }
+                }
+            }
+        }
+        let tail = Tail::load(self.size, |tile| match self.files.iter().find(|(other, _)| *other == tile) {
+            Some((_, bytes)) => Ok(bytes.clone()),
+            None => stored(tile),
+        })?;
+        tree_root(&tail, self.size).map_err(|error| RootError::Edge { why: error.to_string() })
+    }
+}
+
+/// Why a stage's tiles give no root.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RootError {
+    #[error("{path} disagrees with the tile above or beside it")]
+    Tile { path: String },
+    #[error("{why}")]
+    Edge { why: String },
+}
+
+impl<E: std::fmt::Display> From<TailError<E>> for RootError {
+    fn from(error: TailError<E>) -> Self {
+        Self::Edge { why: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tail::plan;
+    use custodia_merkle::Frontier;
+
+    fn stage(from: u64, to: u64) -> (Stage, Vec<(Tile, Vec<u8>)>) {
+        let entries: Vec<String> = (0..to).map(|n| n.to_string()).collect();
+        let (old, new) = entries.split_at(from as usize);
+        let before = plan(&Tail::new(), &Frontier::new(), old.iter().map(String::as_bytes)).unwrap();
+        let after = plan(&before.tail, &before.frontier, new.iter().map(String::as_bytes)).unwrap();
+        let documents = new.iter().map(|entry| (Shelf::Anchor, Hash::of(entry.as_bytes()))).collect();
+        let root = after.frontier.root();
+        let stage = Stage { origin: "a/b/1".to_owned(), before: from, size: to, root, documents, files: after.files };
+        (stage, before.files)
+    }
+
+    fn read(files: &[(Tile, Vec<u8>)]) -> impl Fn(Tile) -> Result<Vec<u8>, String> {
+        |tile| files.iter().find(|(other, _)| *other == tile).map(|(_, bytes)| bytes.clone()).ok_or(tile.path())
+    }
+
+    #[test]
+    fn both_ways_give_one_root() {
+        for (from, to) in
+            [(0, 0), (0, 1), (0, 256), (1, 3), (255, 256), (255, 257), (256, 257), (300, 1000), (511, 513)]
+        {
+            let (stage, stored) = stage(from, to);
+            assert_eq!(Stage::parse(&stage.print()).unwrap(), stage);
+            assert_eq!(stage.root_again(read(&stored)).unwrap(), stage.root, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_gives_another_root_or_none() {
+        let (stage, stored) = stage(250, 515);
+        for file in 0..stage.files.len() {
+            for at in 0..stage.files[file].1.len() {
+                let mut bad = stage.clone();
+                bad.files[file].1[at] ^= 1 << (at % 8);
+                assert!(bad.root_again(read(&stored)).map_or(true, |root| root != stage.root), "{file} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        let (stage, _) = stage(2, 4);
+        let good = stage.print();
+        for at in 0..good.len() {
+            assert!(Stage::parse(&good[..at]).is_err());
+        }
+        let mut longer = good.clone();
+        longer.push(0);
+        assert!(Stage::parse(&longer).is_err());
+        let text = String::from_utf8_lossy(&good).into_owned();
+        for (from, to) in [("v1", "v2"), ("before 2", "before 02"), ("file ", "files "), ("tile/0/", "tile/00/")] {
+            assert!(Stage::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{from}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Opening a ledger: what a crash left is finished, what does not fit together is named and not signed over
+//! (docs/spec/commit.md, "Start").
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
+use custodia_format::entry::Entry;
+use custodia_format::key::SigningKey;
+use custodia_format::note::{Note, Vkey};
+use custodia_format::tile::TILE_WIDTH;
+use custodia_format::{Hash, limits};
+
+use crate::APPEND_DOCUMENTS;
+use crate::commit::{Committer, NewDocument, apply};
+use crate::fsck::{self, Depth};
+use crate::head::Head;
+use crate::health::Health;
+use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, ORDER, ORDER_BYTES, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf};
+use crate::storage::{NewFile, Rename, Storage, StorageError};
+use crate::tail::Tail;
+use crate::tiles::Tiles;
+
+/// Why there is no ledger to open, or none to create. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name is none. The caller's fault.
+    #[error(transparent)]
+    Name(#[from] custodia_format::Malformed),
+    /// There is no ledger here.
+    #[error("there is no ledger here: neither {HEAD} nor {CHECKPOINT} exists")]
+    NoLedger,
+    /// There is one already.
+    #[error("there is a ledger here already: {path}")]
+    Exists {
+        /// What was found of it.
+        path: String,
+    },
+    /// Neither the head nor the public checkpoint counts for this name and key. It is never made again silently.
+    #[error("{HEAD} does not count: {why}")]
+    Head {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The first checkpoint could not be committed.
+    #[error("the ledger could not be created: {why}")]
+    Create {
+        /// What failed.
+        why: String,
+    },
+    /// No thread could be started.
+    #[error("the sequencer could not be started: {why}")]
+    Thread {
+        /// What the system said.
+        why: String,
+    },
+}
+
+/// What a start found.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) signed: SignedCheckpoint,
+    /// The index of each document, by its SHA-256.
+    pub(crate) indexes: HashMap<Hash, u64>,
+    pub(crate) health: Health,
+    /// There only when the ledger may sign.
+    pub(crate) committer: Option<Committer>,
+}
+
+/// Makes an empty ledger and signs its first checkpoint, of size 0.
+pub(crate) fn create(storage: &Arc<dyn Storage>, vkey: &Vkey, key: SigningKey) -> Result<Start, OpenError> {
+    for path in [HEAD, CHECKPOINT] {
+        if read(storage.as_ref(), path, HEAD_BYTES)?.is_some() {
+            return Err(OpenError::Exists { path: path.to_owned() });
+        }
+    }
+    let tail = Tail::new();
+    let frontier = tail.frontier().map_err(|error| OpenError::Create { why: error.to_string() })?;
+    let mut committer = Committer::new(Arc::clone(storage), key, vkey.clone(), tail, frontier, None);
+    let signed = committer.commit_pending(&[]).map_err(|error| OpenError::Create { why: error.to_string() })?;
+    Ok(Start { signed, indexes: HashMap::new(), health: Health::Signing, committer: Some(committer) })
+}
+
+/// Opens a ledger. Its health says whether it may sign; what can be read is read in any case.
+pub(crate) fn open(
+    storage: &Arc<dyn Storage>,
+    tiles: &Tiles,
+    vkey: &Vkey,
+    key: SigningKey,
+) -> Result<Start, OpenError> {
+    // Step 1: both checkpoints, before anything is written.
+    let public = read_public(storage.as_ref(), vkey)?;
+    let (bytes, head) = match (read_head(storage.as_ref(), vkey)?, &public) {
+        (Ok(Some(head)), _) => head,
+        (Ok(None), Ok(None)) => return Err(OpenError::NoLedger),
+        (other, Ok(Some(public))) => {
+            let why = other.err().unwrap_or_else(|| format!("{HEAD} is missing, {CHECKPOINT} is there"));
+            return Ok(read_only(tiles, public.clone(), Health::Poisoned { why }));
+        }
+        (other, _) => return Err(OpenError::Head { why: other.err().unwrap_or_else(|| format!("{HEAD} is missing")) }),
+    };
+    // Step 2: a reader has seen more than we hold, or something else.
+    match &public {
+        Err(why) => return Ok(read_only(tiles, head.signed, Health::Poisoned { why: why.clone() })),
+        Ok(Some(public)) => {
+            if let Some(why) = contradiction(public.checkpoint(), head.signed.checkpoint()) {
+                return Ok(read_only(tiles, head.signed, Health::RolledBack { why }));
+            }
+        }
+        Ok(None) => {}
+    }
+    let poisoned = |why: String| {
+        mark_poisoned(storage.as_ref(), &why);
+        Health::Poisoned { why }
+    };
+    // Steps 3 and 4.
+    if let Err(why) = finish_last_commit(storage.as_ref(), &bytes, &head) {
+        let seen = public.ok().flatten().unwrap_or(head.signed);
+        return Ok(read_only(tiles, seen, poisoned(why)));
+    }
+    // Step 5: after a failed write everything is checked, not only the edge.
+    if let Err(why) = check_after_poison(storage.as_ref(), vkey) {
+        return Ok(read_only(tiles, head.signed, Health::Poisoned { why }));
+    }
+    // Step 6.
+    let (tail, frontier) = match check_edge(tiles, head.signed.checkpoint()) {
+        Ok(edge) => edge,
+        Err(why) => return Ok(read_only(tiles, head.signed, Health::Poisoned { why })),
+    };
+    let (indexes, unreadable) = indexes(tiles, tail.size());
+    if let Some(why) = unreadable {
+        return Ok(Start { signed: head.signed, indexes, health: Health::Poisoned { why }, committer: None });
+    }
+    let committer = Committer::new(Arc::clone(storage), key, vkey.clone(), tail, frontier, Some(bytes));
+    let mut start = Start { signed: head.signed, indexes, health: Health::Signing, committer: Some(committer) };
+    // Step 7.
+    if let Err(why) = append_pending(storage.as_ref(), &mut start) {
+        start.health = poisoned(why);
+        start.committer = None;
+    }
+    Ok(start)
+}
+
+/// Leaves a mark that the next start checks everything before it signs. That the mark itself cannot be written changes
+/// nothing for this process, which signs no more.
+pub(crate) fn mark_poisoned(storage: &dyn Storage, why: &str) {
+    let _ = storage.put(&[NewFile { path: POISONED, bytes: format!("{why}\n").as_bytes() }]);
+}
+
+/// Why two checkpoints of this ledger, one of them published or seen elsewhere, cannot both be its own past.
+pub(crate) fn contradiction(seen: &Checkpoint, held: &Checkpoint) -> Option<String> {
+    let fork = seen.size == held.size && seen.root != held.root;
+    (seen.size > held.size || fork).then(|| {
+        format!(
+            "size {} with root {} was seen, size {} with root {} is here",
+            seen.size, seen.root, held.size, held.root
+        )
+    })
+}
+
+fn read_only(tiles: &Tiles, signed: SignedCheckpoint, health: Health) -> Start {
+    let (indexes, _) = indexes(tiles, signed.checkpoint().size);
+    Start { signed, indexes, health, committer: None }
+}
+
+fn read(storage: &dyn Storage, path: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
+    match storage.read(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StorageError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+type Found<T> = Result<Option<T>, String>;
+
+fn read_public(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<SignedCheckpoint>, OpenError> {
+    let Some(bytes) = read(storage, CHECKPOINT, limits::NOTE_BYTES as u64)? else { return Ok(Ok(None)) };
+    let checked = Note::parse(&bytes).map_err(|error| error.to_string());
+    let checked = checked.and_then(|note| SignedCheckpoint::check(note, vkey).map_err(|error| error.to_string()));
+    Ok(checked.map(Some).map_err(|why| format!("{CHECKPOINT}: {why}")))
+}
+
+fn read_head(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<(Vec<u8>, Head)>, OpenError> {
+    let Some(bytes) = read(storage, HEAD, HEAD_BYTES)? else { return Ok(Ok(None)) };
+    let parsed = Head::parse(&bytes, vkey).map_err(|error| format!("{HEAD}: {error}"));
+    Ok(parsed.map(|head| Some((bytes, head))))
+}
+
+/// Steps 3 and 4: the head is written anew, because after a failed sync the system may show bytes that the disk does
+/// not hold; then its stage is applied, which finishes the last commit or changes nothing.
+fn finish_last_commit(storage: &dyn Storage, bytes: &[u8], head: &Head) -> Result<(), String> {
+    storage.put(&[NewFile { path: HEAD, bytes }]).map_err(|error| error.to_string())?;
+    let staged = read(storage, STAGE, STAGE_BYTES).map_err(|error| error.to_string())?;
+    // Another stage is a plan that was not committed; then the head's own was applied before that plan was made.
+    let Some(staged) = staged.filter(|staged| Hash::of(staged) == head.stage) else { return Ok(()) };
+    let stage = crate::stage::Stage::parse(&staged).map_err(|error| error.to_string())?;
+    apply(storage, &stage, head.signed.note()).map_err(|error| error.to_string())
+}
+
+fn check_after_poison(storage: &dyn Storage, vkey: &Vkey) -> Result<(), String> {
+    if read(storage, POISONED, HEAD_BYTES).map_err(|error| error.to_string())?.is_none() {
+        return Ok(());
+    }
+    let report = fsck::run(storage, vkey, Depth::Home, &mut |_| {});
+    match report.damage().next() {
+        Some(damage) => Err(format!("{}: {}", damage.path, damage.what)),
+        None => storage.remove(&[POISONED.to_owned()]).map_err(|error| error.to_string()),
+    }
+}
+
+/// Step 6: the tiles and bundles at the right edge must give the root that the head signed.
+fn check_edge(tiles: &Tiles, head: &Checkpoint) -> Result<(Tail, custodia_merkle::Frontier), String> {
+    let tail = Tail::load(head.size, |tile| tiles.bytes(tile)).map_err(|error| error.to_string())?;
+    let frontier = tail.frontier().map_err(|error| error.to_string())?;
+    let root = frontier.root();
+    if root == head.root {
+        return Ok((tail, frontier));
+    }
+    let first = head.size - head.size % TILE_WIDTH;
+    Err(format!(
+        "the tiles of size {} give root {root}, {HEAD} signed {}; look at entries {first} on",
+        head.size, head.root
+    ))
+}
+
+/// The index of each document, and the first bundle that cannot be read.
+fn indexes(tiles: &Tiles, size: u64) -> (HashMap<Hash, u64>, Option<String>) {
+    let mut indexes = HashMap::new();
+    let mut unreadable = None;
+    for bundle in 0..size.div_ceil(TILE_WIDTH) {
+        match tiles.entries(bundle, size) {
+            Ok(entries) => {
+                indexes.extend((bundle * TILE_WIDTH..).zip(entries).map(|(index, entry)| (entry.sha256, index)));
+            }
+            Err(error) => _ = unreadable.get_or_insert_with(|| error.to_string()),
+        }
+    }
+    (indexes, unreadable)
+}
+
+/// Step 7: what was signed and not yet logged is logged, unchanged, before anything new.
+fn append_pending(storage: &dyn Storage, start: &mut Start) -> Result<(), String> {
+    let text = |error: StorageError| error.to_string();
+    let (mut fresh, mut logged, mut torn) = (Vec::new(), Vec::new(), Vec::new());
+    for file in storage.list(PENDING).map_err(text)? {
+        let Some((shelf, digest)) = Shelf::parse_pending_path(&file.path) else {
+            torn.extend(file.path.ends_with(".tmp").then_some(file.path));
+            continue;
+        };
+        let bytes = storage.read(&file.path, limits::NOTE_BYTES as u64).map_err(text)?;
+        let entry = Entry::of(&bytes);
+        if entry.sha256 != digest {
+            return Err(format!("{} holds other bytes than its name says", file.path));
+        }
+        if start.indexes.contains_key(&digest) {
+            logged.push(Rename { from: file.path, to: shelf.path(&digest) });
+        } else {
+            fresh.push(NewDocument { shelf, bytes, entry });
+        }
+    }
+    storage.remove(&torn).map_err(text)?;
+    storage.rename(&logged).map_err(text)?;
+    let order = read(storage, ORDER, ORDER_BYTES).map_err(text)?.unwrap_or_default();
+    let order: HashMap<&[u8], usize> = order.split(|byte| *byte == b'\n').zip(0..).collect();
+    let place = |new: &NewDocument| order.get(new.entry.sha256.to_string().as_bytes()).copied().unwrap_or(usize::MAX);
+    fresh.sort_by_cached_key(|new| (place(new), new.entry.sha256));
+    let committer = start.committer.as_mut().ok_or("no committer")?;
+    for documents in fresh.chunks(APPEND_DOCUMENTS) {
+        let first = committer.size();
+        start.signed = committer.commit_pending(documents).map_err(|error| error.to_string())?;
+        start.indexes.extend(documents.iter().map(|new| new.entry.sha256).zip(first..));
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Reading what is committed: tiles and bundles as files, hashes as the nodes of a tree, entries by index.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use custodia_format::Hash;
+use custodia_format::entry::Entry;
+use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
+use custodia_merkle::{Nodes, Position, root};
+
+use crate::home::{tile_bytes, tile_path};
+use crate::storage::{Storage, StorageError};
+use crate::tail::hashes;
+
+/// Tiles of hashes kept in memory: 4 MiB, the paths of some hundred proofs.
+const CACHED_TILES: usize = 512;
+
+/// The committed tiles of a ledger.
+#[derive(Debug)]
+pub(crate) struct Tiles {
+    storage: Arc<dyn Storage>,
+    cache: Mutex<Cache>,
+}
+
+/// Tiles by name, and the order in which they came.
+#[derive(Debug, Default)]
+struct Cache {
+    tiles: HashMap<Tile, Arc<[Hash]>>,
+    order: VecDeque<Tile>,
+}
+
+/// Why something committed could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The index or size is not in the ledger. The caller's fault.
+    #[error("{asked} is not in a ledger of size {size}")]
+    OutOfRange {
+        /// What was asked for.
+        asked: u64,
+        /// The ledger's size.
+        size: u64,
+    },
+    /// A file of the ledger is missing or holds something else than it must. The disk's fault: run a check.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The storage could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Tiles {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self { storage, cache: Mutex::default() }
+    }
+
+    /// The bytes of a tile. In place of a partial tile the full one will do, cut to its width.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] when neither is there or its length is wrong.
+    pub(crate) fn bytes(&self, tile: Tile) -> Result<Vec<u8>, ReadError> {
+        let read = |tile: Tile| match self.storage.read(&tile_path(&tile), tile_bytes(&tile)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(StorageError::TooLarge { bytes, limit, .. }) => {
+                Err(damaged(tile, format!("{bytes} bytes instead of {limit}")))
+            }
+            Err(error) => Err(error.into()),
+        };
+        let full = Tile { width: TILE_WIDTH as u16, ..tile };
+        let bytes = match read(tile)? {
+            None if tile != full => read(full)?.map(|bytes| cut(tile, &bytes)).transpose()?,
+            bytes => bytes,
+        };
+        let bytes = bytes.ok_or_else(|| damaged(tile, format!("it is missing ({})", range(tile))))?;
+        match tile.kind {
+            TileKind::Hashes(_) if bytes.len() as u64 != tile_bytes(&tile) => {
+                Err(damaged(tile, format!("{} bytes instead of {}", bytes.len(), tile_bytes(&tile))))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    fn hashes(&self, tile: Tile) -> Result<Arc<[Hash]>, ReadError> {
+        let locked = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = locked().tiles.get(&tile) {
+            return Ok(Arc::clone(found));
+        }
+        let bytes = self.bytes(tile)?;
+        let read = hashes(&bytes, tile.width).ok_or_else(|| damaged(tile, format!("{} bytes", bytes.len())))?;
+        let read: Arc<[Hash]> = read.into();
+        let mut cache = locked();
+        if cache.tiles.insert(tile, Arc::clone(&read)).is_none() {
+            cache.order.push_back(tile);
+        }
+        if cache.order.len() > CACHED_TILES
+            && let Some(oldest) = cache.order.pop_front()
+        {
+            cache.tiles.remove(&oldest);
+        }
+        Ok(read)
+    }
+
+    /// The entries of one bundle of a ledger of this size, as bytes.
+    pub(crate) fn bundle(&self, index: u64, size: u64) -> Result<Vec<Vec<u8>>, ReadError> {
+        let tile = in_row(TileKind::Entries, index, size).ok_or(ReadError::OutOfRange { asked: index, size })?;
+        let bytes = self.bytes(tile)?;
+        let entries = parse_bundle(&bytes, tile.width).map_err(|error| damaged(tile, error.to_string()))?;
+        Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    /// The entries of one bundle.
+    pub(crate) fn entries(&self, index: u64, size: u64) -> Result<Vec<Entry>, ReadError> {
+        let parse = |bytes: &Vec<u8>| {
+            Entry::parse(bytes).map_err(|error| ReadError::Damaged {
+                path: format!("ledger/tile/entries, bundle {index}"),
+                what: error.to_string(),
+            })
+        };
+        self.bundle(index, size)?.iter().map(parse).collect()
+    }
+}
+
+/// The nodes of the tree of one size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tree<'a> {
+    pub(crate) tiles: &'a Tiles,
+    pub(crate) size: u64,
+}
+
+impl Nodes for Tree<'_> {
+    type Error = ReadError;
+
+    fn node(&self, at: Position) -> Result<Hash, ReadError> {
+        let out_of_range = ReadError::OutOfRange { asked: at.index, size: self.size };
+        let (level, height) = (at.level / 8, at.level % 8);
+        let first = at.index.checked_shl(height.into()).ok_or(out_of_range.clone())?;
+        let tile = in_row(TileKind::Hashes(level), first / TILE_WIDTH, self.size).ok_or(out_of_range.clone())?;
+        let place = (first % TILE_WIDTH) as usize;
+        let row = self.tiles.hashes(tile)?;
+        row.get(place..place + (1 << height)).map(root).ok_or(out_of_range)
+    }
+}
+
+/// The tile at this place of a row at this size; none when the row is shorter.
+pub(crate) fn in_row(kind: TileKind, index: u64, size: u64) -> Option<Tile> {
+    let width = kind.count(size).checked_sub(index.checked_mul(TILE_WIDTH)?)?.min(TILE_WIDTH) as u16;
+    (width > 0).then_some(Tile { kind, index, width })
+}
+
+/// The entries that a tile of the lowest rows is about, in words.
+pub(crate) fn range(tile: Tile) -> String {
+    let (first, last) = (tile.index * TILE_WIDTH, tile.index * TILE_WIDTH + u64::from(tile.width) - 1);
+    match tile.kind {
+        TileKind::Entries => format!("entries {first} to {last}"),
+        TileKind::Hashes(level) => format!("hashes {first} to {last} of level {level}"),
+    }
+}
+
+/// The first part of a full tile, as wide as a partial one.
+pub(crate) fn cut(tile: Tile, full: &[u8]) -> Result<Vec<u8>, ReadError> {
+    let length = match tile.kind {
+        TileKind::Hashes(_) => Some(32 * usize::from(tile.width)),
+        TileKind::Entries => {
+            let entries = parse_bundle(full, TILE_WIDTH as u16).map_err(|error| damaged(tile, error.to_string()))?;
+            Some(entries.iter().take(tile.width.into()).map(|entry| 2 + entry.len()).sum())
+        }
+    };
+    let part = length.and_then(|length| full.get(..length));
+    part.map(<[u8]>::to_vec).ok_or_else(|| damaged(tile, format!("{} bytes in the full tile", full.len())))
+}
+
+pub(crate) fn damaged(tile: Tile, what: String) -> ReadError {
+    ReadError::Damaged { path: tile_path(&tile), what }
+}

@@ -1,0 +1,245 @@
+//! What this node has witnessed: per peer and origin the last checkpoint that it was about to cosign
+//! (docs/spec/log-formats.md, "Witness messages").
+//!
+//! The file stands before the cosignature leaves, so that no crash makes this node cosign two histories. Cosigning
+//! itself, with its clock, is the caller's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use custodia_format::checkpoint::{NoteError, SignedCheckpoint};
+use custodia_format::key::KeyId;
+use custodia_format::note::{Note, Vkey};
+use custodia_format::{Hash, limits};
+use custodia_merkle::verify_consistency;
+
+use crate::storage::{NewFile, Storage, StorageError};
+
+/// The checkpoints of others that this node has cosigned.
+#[derive(Debug)]
+pub struct WitnessMemory {
+    storage: Arc<dyn Storage>,
+    /// Held from reading what is stored until its successor is durable: check and store are one step.
+    one_at_a_time: Mutex<()>,
+}
+
+/// Why a checkpoint is not cosigned. Nothing was stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WitnessError {
+    /// The old size is above the checkpoint's. The peer's fault; tlog-witness 400.
+    #[error("old size {old} is above the checkpoint's {size}")]
+    OldAhead {
+        /// The old size that was named.
+        old: u64,
+        /// The checkpoint's.
+        size: u64,
+    },
+    /// The note is not a checkpoint that this key signed. The peer's fault; tlog-witness 403.
+    #[error(transparent)]
+    BadSignature(NoteError),
+    /// The old size is not the stored one. The peer asks again from there; tlog-witness 409.
+    #[error("the last checkpoint that we cosigned has size {stored}")]
+    Conflict {
+        /// The size that is stored; 0 when there is none.
+        stored: u64,
+    },
+    /// The proof does not lead from the stored root to this one. The peer's fault, and evidence if it stays so: the
+    /// stored note and this one cannot both be true. tlog-witness 422.
+    #[error("it does not continue the checkpoint of size {stored} that we cosigned: {why}")]
+    Unprocessable {
+        /// The size that is stored; 0 when there is none.
+        stored: u64,
+        /// What does not close.
+        why: String,
+    },
+    /// What is stored cannot be read: nothing more of this origin is cosigned until a person has looked.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl WitnessMemory {
+    /// Uses the `peers/` folder of a home.
+    pub fn new(storage: impl Storage + 'static) -> Self {
+        Self { storage: Arc::new(storage), one_at_a_time: Mutex::new(()) }
+    }
+
+    /// Checks that the checkpoint is signed by `ledger`, the key of that origin by the peer's card, and continues the
+    /// last one that was stored; then stores it. When this returns, it is durable and may be cosigned.
+    ///
+    /// `peer` is the key id of the peer's root. With `old_size` 0 the proof is empty.
+    ///
+    /// # Errors
+    /// [`WitnessError`], by the replies of C2SP tlog-witness.
+    pub fn check_and_store(
+        &self,
+        peer: &KeyId,
+        ledger: &Vkey,
+        old_size: u64,
+        note: Note,
+        proof: &[Hash],
+    ) -> Result<SignedCheckpoint, WitnessError> {
+        let signed = SignedCheckpoint::check(note, ledger).map_err(WitnessError::BadSignature)?;
+        let _one_at_a_time = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = signed.checkpoint();
+        if old_size > new.size {
+            return Err(WitnessError::OldAhead { old: old_size, size: new.size });
+        }
+        let last = self.last(peer, ledger)?;
+        let stored = last.as_ref().map_or(0, |last| last.checkpoint().size);
+        if stored != old_size {
+            return Err(WitnessError::Conflict { stored });
+        }
+        let unprocessable = |why: String| WitnessError::Unprocessable { stored, why };
+        if old_size == 0 {
+            // No earlier view, or the empty one: there is nothing that a proof could lead from.
+            if !proof.is_empty() {
+                return Err(unprocessable("a proof from size 0".to_owned()));
+            }
+        } else if let Some(last) = &last {
+            verify_consistency(old_size, new.size, &last.checkpoint().root, &new.root, proof)
+                .map_err(|error| unprocessable(error.to_string()))?;
+        }
+        if last.as_ref().map(SignedCheckpoint::checkpoint) != Some(new) {
+            // Only the ledger's own line: cosignatures of others come and go, and a stored note stays small.
+            let lines = signed.note().lines.iter().filter(|line| ledger.is_of(line)).cloned().collect();
+            let note = Note { text: signed.note().text.clone(), lines };
+            let path = path(peer, ledger.name());
+            self.storage.put(&[NewFile { path: &path, bytes: note.print().as_bytes() }])?;
+        }
+        Ok(signed)
+    }
+
+    /// The last checkpoint of this ledger that was stored, its signature checked again.
+    ///
+    /// # Errors
+    /// [`WitnessError::Damaged`] or [`WitnessError::Storage`].
+    pub fn last(&self, peer: &KeyId, ledger: &Vkey) -> Result<Option<SignedCheckpoint>, WitnessError> {
+        let path = path(peer, ledger.name());
+        let bytes = match self.storage.read(&path, limits::NOTE_BYTES as u64) {
+            Err(StorageError::NotFound { .. }) => return Ok(None),
+            bytes => bytes?,
+        };
+        let note = Note::parse(&bytes).map_err(|error| error.to_string());
+        let signed = note.and_then(|note| SignedCheckpoint::check(note, ledger).map_err(|error| error.to_string()));
+        signed.map(Some).map_err(|what| WitnessError::Damaged { path, what })
+    }
+}
+
+/// `peers/<root key id>/witnessed/<hex of SHA-256 of the origin>`.
+fn path(peer: &KeyId, origin: &str) -> String {
+    format!("peers/{peer}/witnessed/{}", Hash::of(origin.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Folder;
+    use custodia_format::checkpoint::Checkpoint;
+    use custodia_format::key::SigningKey;
+    use custodia_format::note::KeyType;
+    use custodia_merkle::{Leaves, empty_root, prove_consistency, root};
+
+    struct Peer {
+        key: SigningKey,
+        vkey: Vkey,
+        leaves: Vec<Hash>,
+    }
+
+    impl Peer {
+        fn new() -> Self {
+            let key = SigningKey::from_seed(&[7; 32]);
+            let vkey = Vkey::new("b/lab/1", KeyType::Ed25519, key.public()).unwrap();
+            Self { key, vkey, leaves: (0..20_u8).map(|n| Hash::of(&[n])).collect() }
+        }
+
+        fn id(&self) -> KeyId {
+            self.key.public().key_id()
+        }
+
+        fn note(&self, size: usize) -> Note {
+            self.signed(size as u64, root(&self.leaves[..size]))
+        }
+
+        fn signed(&self, size: u64, root: Hash) -> Note {
+            Checkpoint { origin: "b/lab/1".to_owned(), size, root }.sign(&self.key).unwrap()
+        }
+
+        fn proof(&self, old: u64, new: u64) -> Vec<Hash> {
+            prove_consistency(&Leaves(&self.leaves), old, new).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_stored_only_when_it_continues_the_last() {
+        let home = tempfile::tempdir().unwrap();
+        let memory = WitnessMemory::new(Folder::open(home.path()).unwrap());
+        let peer = Peer::new();
+        let store =
+            |old, note, proof: &[Hash]| memory.check_and_store(&peer.id(), &peer.vkey, old, note, proof).map(drop);
+        let last = || memory.last(&peer.id(), &peer.vkey).unwrap().map_or(0, |last| last.checkpoint().size);
+
+        assert_eq!(store(3, peer.note(5), &[]), Err(WitnessError::Conflict { stored: 0 }));
+        assert!(matches!(store(0, peer.note(5), &[Hash::ZERO]), Err(WitnessError::Unprocessable { .. })));
+        store(0, peer.note(5), &[]).unwrap();
+        assert_eq!(last(), 5);
+        assert_eq!(store(0, peer.note(9), &[]), Err(WitnessError::Conflict { stored: 5 }));
+        assert_eq!(store(6, peer.note(5), &[]), Err(WitnessError::OldAhead { old: 6, size: 5 }));
+        assert_eq!(store(4, peer.note(9), &peer.proof(4, 9)), Err(WitnessError::Conflict { stored: 5 }));
+        // The same again is fine; the same size with another root is not.
+        store(5, peer.note(5), &[]).unwrap();
+        assert!(matches!(
+            store(5, peer.signed(5, Hash::ZERO), &[]),
+            Err(WitnessError::Unprocessable { stored: 5, .. })
+        ));
+        // A fork, a proof with a bit flipped, one too long, none at all.
+        let mut proof = peer.proof(5, 9);
+        assert!(matches!(store(5, peer.signed(9, Hash::ZERO), &proof), Err(WitnessError::Unprocessable { .. })));
+        assert!(matches!(store(5, peer.note(9), &[]), Err(WitnessError::Unprocessable { .. })));
+        proof.push(Hash::ZERO);
+        assert!(matches!(store(5, peer.note(9), &proof), Err(WitnessError::Unprocessable { .. })));
+        let mut unsigned = peer.note(9);
+        unsigned.lines[0].blob[0] ^= 1;
+        assert!(matches!(store(5, unsigned, &peer.proof(5, 9)), Err(WitnessError::BadSignature(_))));
+        assert_eq!(last(), 5);
+        store(5, peer.note(9), &peer.proof(5, 9)).unwrap();
+        assert_eq!(last(), 9);
+
+        // Persisted: another process knows it too, and a damaged file stops cosigning instead of beginning anew.
+        let again = WitnessMemory::new(Folder::open(home.path()).unwrap());
+        let stale = again.check_and_store(&peer.id(), &peer.vkey, 5, peer.note(12), &peer.proof(5, 12));
+        assert_eq!(stale, Err(WitnessError::Conflict { stored: 9 }));
+        std::fs::write(home.path().join(path(&peer.id(), "b/lab/1")), b"").unwrap();
+        let damaged = again.check_and_store(&peer.id(), &peer.vkey, 0, peer.note(12), &[]);
+        assert!(matches!(damaged, Err(WitnessError::Damaged { .. })));
+    }
+
+    #[test]
+    fn of_two_at_once_one_meets_a_conflict() {
+        let home = tempfile::tempdir().unwrap();
+        let memory = WitnessMemory::new(Folder::open(home.path()).unwrap());
+        let peer = Peer::new();
+        memory.check_and_store(&peer.id(), &peer.vkey, 0, peer.signed(0, empty_root()), &[]).unwrap();
+        memory.check_and_store(&peer.id(), &peer.vkey, 0, peer.note(1), &[]).unwrap();
+        let results: Vec<bool> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (2..20_usize)
+                .map(|size| {
+                    let (memory, peer) = (&memory, &peer);
+                    scope.spawn(move || {
+                        let proof = peer.proof(1, size as u64);
+                        memory.check_and_store(&peer.id(), &peer.vkey, 1, peer.note(size), &proof).is_ok()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(results.into_iter().filter(|stored| *stored).count(), 1);
+    }
+}
