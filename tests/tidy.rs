@@ -84,6 +84,8 @@ fn nothing_speaks_of_how_the_tree_was_made() {
     let mut found = Vec::new();
     for (file, text) in our_texts() {
         for (number, line) in text.lines().enumerate() {
+            // A page of ours whose name ends like one that is not.
+            let line = line.replace("log-formats", "");
             for word in words.iter().filter(|word| line.contains(word.as_str())) {
                 found.push(format!("{file}:{}: {word}", number + 1));
             }
