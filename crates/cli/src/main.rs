@@ -1,1 +1,3 @@
+//! `custodia`: every command is a request to the node's API.
+
 fn main() {}

@@ -1,1 +1,1 @@
-//! 
+//! An authority's node (its parts are not joined yet).

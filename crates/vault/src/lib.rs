@@ -1,1 +1,1 @@
-//! 
+//! Item bytes by digest (being built).

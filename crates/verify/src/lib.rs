@@ -50,7 +50,6 @@ pub struct Given<'a> {
 }
 
 /// Judges a proof by the steps of docs/spec/proof.md. Total: any bytes give a report.
-#[must_use]
 pub fn verify(given: &Given<'_>) -> Report {
     let mut case = Case::new(given.trust);
     walk(&mut case, given);

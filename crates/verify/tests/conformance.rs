@@ -1,4 +1,5 @@
 //! The world of the vectors: three good proofs, and fifty that each deviate in one thing.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
