@@ -205,7 +205,9 @@ impl Authority {
             }
             Question::Checkpoint => Answer::Checkpoint(self.checkpoint().print().into_bytes()),
             Question::Consistency { old, new } => {
-                Answer::Consistency(prove_consistency(&Leaves(&self.leaves), old, new).unwrap())
+                // A rolled-back ledger has no proof of what it has lost.
+                prove_consistency(&Leaves(&self.leaves), old, new)
+                    .map_or(Answer::Refused(Code::RolledBack.into()), Answer::Consistency)
             }
             Question::Witness(add) => Answer::Witnessed(self.witness(&add)),
             Question::KeepCosignatures { checkpoint, lines } => {
