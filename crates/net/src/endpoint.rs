@@ -98,7 +98,7 @@ impl Endpoint {
         let failed = |source| BindError::Socket { address, source };
         let udp = std::net::UdpSocket::bind(address).map_err(failed)?;
         let runtime = quinn::default_runtime().ok_or_else(|| failed(std::io::Error::other("no runtime")))?;
-        let socket = quinn::Endpoint::new(transport::endpoint(), Some(server), udp, runtime).map_err(failed)?;
+        let socket = quinn::Endpoint::new(transport::endpoint(&key), Some(server), udp, runtime).map_err(failed)?;
         let inner = Inner { socket, host, key, handshakes: AtomicUsize::new(0), places: Arc::default() };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -35,7 +35,7 @@ pub(crate) enum ServeError {
     Gone,
 }
 
-/// Sends what is wanted on a stream of its own. `sent` counts bytes of content.
+/// Sends what is wanted on a stream of its own. `sent` counts bytes of content, and of midstates.
 pub(crate) async fn serve_ranges(
     connection: Connection,
     outgoing: Arc<dyn Outgoing>,
@@ -78,10 +78,11 @@ async fn pump(
 ) -> Result<(), ServeError> {
     let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
-        let mut out = Buffers { sender, buffer: header.to_bytes().to_vec() };
+        let mut out = Buffers { sender, buffer: Vec::new() };
         read(&mut out)?;
         out.flush()
     });
+    write(&mut stream, header.to_bytes().to_vec().into(), &AtomicU64::new(0)).await?;
     while let Some(buffer) = buffers.recv().await {
         write(&mut stream, buffer.into(), &sent).await?;
     }

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use custodia_format::Hash;
+use custodia_format::key::SigningKey;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 
 /// Connections whose handshake has not begun to be served; more are dropped.
 pub const MAX_INCOMING: usize = 256;
@@ -60,8 +64,17 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
 }
 
 /// What the socket takes in.
-pub(crate) fn endpoint() -> EndpointConfig {
-    let mut config = EndpointConfig::default();
+///
+/// The keys of connection ids and resets follow from the transport key, so that a node that was killed and started again
+/// can tell its peers at once that their connections are gone (RFC 9000 §10.3), instead of leaving them to wait for
+/// [`IDLE`] in silence.
+pub(crate) fn endpoint(key: &SigningKey) -> EndpointConfig {
+    let derived = |purpose: &str| Hash::of(&[purpose.as_bytes(), key.seed().as_slice()].concat());
+    let reset = derived("custodia/quic-reset/v1\n");
+    let ids = derived("custodia/quic-ids/v1\n");
+    let ids = u64::from_be_bytes(ids.as_bytes().first_chunk().copied().unwrap_or_default());
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_bytes())));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     config.max_udp_payload_size(LARGEST_DATAGRAM).expect("16 KiB is above the protocol's least datagram");
     config
 }

@@ -285,3 +285,38 @@ async fn a_rolled_back_node_is_stopped_before_anything_is_said() {
     };
     assert!(matches!(end, End::ByUs(Code::RolledBack)), "{end}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gone() {
+    let (a, b) = pair();
+    let Party { node, endpoint, address, .. } = b;
+    endpoint.close().await;
+    drop(endpoint);
+    // The peer runs on a runtime of its own, which goes away without a word, as a killed process does.
+    let bind = move || Endpoint::bind(address, transport_key(DESK.1), node.clone());
+    let bound = || async {
+        for _ in 0..200 {
+            match bind() {
+                Ok(endpoint) => return endpoint,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        panic!("the port did not become free");
+    };
+    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    {
+        let _inside = doomed.enter();
+        let first = tokio::task::block_in_place(|| doomed.block_on(bound()));
+        doomed.spawn(async move { first.serve().await });
+    }
+    let keys = [transport_key(DESK.1).public()];
+    let call = || a.endpoint.connect(peer(DESK.0, &transport_key(DESK.1)), &keys, address);
+    let link = call().await.unwrap();
+    doomed.shutdown_background();
+    let again = bound().await;
+    tokio::spawn(async move { again.serve().await });
+    let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 5))]);
+    let told = tokio::time::timeout(Duration::from_secs(12), link.deliver(release)).await;
+    assert!(matches!(told.unwrap(), Err(LinkError::Ended(End::Lost(_)))));
+    call().await.unwrap().deliver(release).await.unwrap();
+}
