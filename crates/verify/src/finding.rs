@@ -100,3 +100,9 @@ pub struct Finding {
     /// What was expected and found, or who could help.
     pub detail: String,
 }
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}: {}", self.code.as_str(), self.place, self.detail)
+    }
+}
