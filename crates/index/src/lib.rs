@@ -18,7 +18,7 @@ use custodia_format::Hash;
 use custodia_format::text::Time;
 
 /// The layout of the keys and values below. Another number empties the index.
-const LAYOUT: &[u8] = b"custodia/index/1";
+const LAYOUT: &[u8] = b"custodia/index/2";
 
 /// Bytes of sled's page cache. Rows are small and few; the rest of the memory belongs to the items.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -68,6 +68,8 @@ pub struct Index {
     packages: sled::Tree,
     /// digest answered, leaf index → digest.
     answers: sled::Tree,
+    /// kind, 0, leaf index → digest.
+    kinds: sled::Tree,
 }
 
 impl Index {
@@ -101,6 +103,7 @@ impl Index {
             order: db.open_tree(b"order")?,
             packages: db.open_tree(b"packages")?,
             answers: db.open_tree(b"answers")?,
+            kinds: db.open_tree(b"kinds")?,
             db,
         })
     }
@@ -116,6 +119,7 @@ impl Index {
             let digest = row.digest.as_bytes().as_slice();
             let place = row.leaf_index.to_be_bytes();
             self.order.insert(place, digest)?;
+            self.kinds.insert([&of_kind(&row.kind), place.as_slice()].concat(), digest)?;
             if let Some(package) = &row.package {
                 self.packages.insert(joined(package, place), digest)?;
             }
@@ -170,6 +174,14 @@ impl Index {
         self.resolve(self.answers.scan_prefix(digest.as_bytes()))
     }
 
+    /// The statements of a kind, in the order of the ledger.
+    ///
+    /// # Errors
+    /// As [`Index::row`].
+    pub fn of_kind(&self, kind: &str) -> Result<Vec<Row>, IndexError> {
+        self.resolve(self.kinds.scan_prefix(of_kind(kind)))
+    }
+
     /// The roots of all packages, in the order in which the ledger first speaks of them.
     ///
     /// # Errors
@@ -210,6 +222,11 @@ impl Drop for Index {
             tracing::warn!(%error, "the index was not closed");
         }
     }
+}
+
+/// A kind as the beginning of a key: no other kind's beginning starts like it.
+fn of_kind(kind: &str) -> Vec<u8> {
+    [kind.as_bytes(), &[0]].concat()
 }
 
 fn joined(hash: &Hash, place: [u8; 8]) -> [u8; 40] {
