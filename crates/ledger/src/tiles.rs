@@ -74,7 +74,7 @@ impl Tiles {
         };
         let full = Tile { width: TILE_WIDTH as u16, ..tile };
         let bytes = match read(tile)? {
-            None if tile != full => read(full)?.map(|bytes| cut(tile, &bytes)).transpose()?,
+            None if tile != full => read(full)?.map(|bytes| cut(tile, &bytes, full.width)).transpose()?,
             bytes => bytes,
         };
         let bytes = bytes.ok_or_else(|| damaged(tile, format!("it is missing ({})", range(tile))))?;
@@ -162,17 +162,17 @@ pub(crate) fn range(tile: Tile) -> String {
     }
 }
 
-/// The first part of a full tile, as wide as a partial one.
-pub(crate) fn cut(tile: Tile, full: &[u8]) -> Result<Vec<u8>, ReadError> {
+/// The first part of a wider tile, which has `width` hashes or entries, as wide as a partial one.
+pub(crate) fn cut(tile: Tile, wider: &[u8], width: u16) -> Result<Vec<u8>, ReadError> {
     let length = match tile.kind {
         TileKind::Hashes(_) => Some(32 * usize::from(tile.width)),
         TileKind::Entries => {
-            let entries = parse_bundle(full, TILE_WIDTH as u16).map_err(|error| damaged(tile, error.to_string()))?;
+            let entries = parse_bundle(wider, width).map_err(|error| damaged(tile, error.to_string()))?;
             Some(entries.iter().take(tile.width.into()).map(|entry| 2 + entry.len()).sum())
         }
     };
-    let part = length.and_then(|length| full.get(..length));
-    part.map(<[u8]>::to_vec).ok_or_else(|| damaged(tile, format!("{} bytes in the full tile", full.len())))
+    let part = length.and_then(|length| wider.get(..length));
+    part.map(<[u8]>::to_vec).ok_or_else(|| damaged(tile, format!("{} bytes in the wider tile", wider.len())))
 }
 
 pub(crate) fn damaged(tile: Tile, what: String) -> ReadError {
