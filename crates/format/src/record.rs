@@ -3,6 +3,8 @@
 //! A record type has a fixed, ordered list of fields; position decides, never the name. This file knows the standard's
 //! types and the grammar that a sealing node enforces; a verifier closes unknown types all the same.
 
+mod grammar;
+
 use crate::Hash;
 use crate::error::Malformed;
 use crate::json::{Json, print_compact};
