@@ -1,0 +1,125 @@
+//! Recording what is proven, and bringing a whole transfer into the vault.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use rustix::fs::{Advice, fadvise, fsync};
+
+use super::IncomingError;
+use super::contents::Content;
+use super::have;
+use super::state::{Finished, State};
+use crate::item::write_read_only;
+use crate::shelf::{Move, SYNC_EACH, settle};
+use crate::storage::{StorageError, remove_file, sync_file_system, sync_path};
+
+impl State {
+    /// Syncs what was written, then writes `have`. One at a time; chunks go on arriving meanwhile.
+    pub(super) fn record(&self) -> Result<(), IncomingError> {
+        let finished = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?;
+        self.begin_recording();
+        // The bits first, then the list: whatever these bits speak of is on the list, or was synced before.
+        let proven = self.proven.snapshot();
+        let unsynced = self.take_unsynced();
+        if *finished == Finished::Yes || (unsynced.is_empty() && proven == self.recorded.snapshot()) {
+            return Ok(());
+        }
+        self.sync_contents(&unsynced).inspect_err(|error| self.raise_doubt(error))?;
+        have::write(self.files.folder(), self.contents.digest(), self.contents.chunks(), &proven)?;
+        self.recorded.add(&proven);
+        Ok(())
+    }
+
+    fn sync_contents(&self, unsynced: &[u32]) -> Result<(), StorageError> {
+        if unsynced.len() > SYNC_EACH {
+            return sync_file_system(self.files.folder());
+        }
+        for content in unsynced.iter().filter_map(|number| self.contents.get(*number)) {
+            let path = self.files.path(&content.sha256);
+            let file = File::open(&path).map_err(|error| StorageError::at(&path, error))?;
+            fsync(&file).map_err(|error| StorageError::at(&path, error.into()))?;
+            if content.has_midstates() {
+                // What is on the disk need not stay in memory: a long transfer would push everything else out of it.
+                let _ = fadvise(&file, 0, None, Advice::DontNeed);
+                sync_path(&self.files.midstates_path(&content.sha256))?;
+            }
+        }
+        sync_path(self.files.folder())
+    }
+
+    /// Names everything that arrived. The transfer's folder keeps what else is in it until it is forgotten.
+    pub(super) fn finish(&self) -> Result<(), IncomingError> {
+        for (number, content) in self.contents.iter() {
+            if self.reuses(number, content)? && self.objects.size(&content.sha256)? != Some(content.size) {
+                // Erased meanwhile: it must travel after all.
+                self.forget_reuse(number);
+            }
+        }
+        // What arrived stays writable until it is recorded: a crash between here and the names loses nothing.
+        self.record()?;
+        let mut finished = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?;
+        if *finished == Finished::Yes {
+            return Ok(());
+        }
+        let (chunks, bytes) = self.missing();
+        if chunks > 0 {
+            return Err(IncomingError::Incomplete { chunks, bytes });
+        }
+        match self.name_all() {
+            Ok(()) => {}
+            // Nothing that was synced is lost: with more room it can be done again.
+            Err(error @ StorageError::Full { .. }) => return Err(error.into()),
+            Err(error) => {
+                self.raise_doubt(&error);
+                return Err(error.into());
+            }
+        }
+        self.recorded.add(&self.proven.snapshot());
+        *finished = Finished::Yes;
+        Ok(())
+    }
+
+    fn name_all(&self) -> Result<(), StorageError> {
+        self.files.close();
+        let mut count = 0;
+        for (_, content) in self.arrived() {
+            let path = self.files.path(&content.sha256);
+            if content.size == 0 {
+                remove_file(&path)?;
+                write_read_only(&path, &[])?;
+            }
+            make_read_only(&path)?;
+            count += 1;
+            if content.has_midstates() {
+                let path = self.files.midstates_path(&content.sha256);
+                if path.exists() {
+                    make_read_only(&path)?;
+                    count += 1;
+                }
+            }
+        }
+        settle(count, self.files.folder(), || {
+            self.arrived().flat_map(|(_, content)| {
+                let sha256 = content.sha256;
+                let midstates = self.files.midstates_path(&sha256);
+                let one = Move { shelf: &self.midstates, from: midstates, sha256 };
+                let midstates = Some(one).filter(|one| content.has_midstates() && one.from.exists());
+                midstates.into_iter().chain([Move { shelf: &self.objects, from: self.files.path(&sha256), sha256 }])
+            })
+        })
+    }
+
+    /// What did not lie in the vault before.
+    fn arrived(&self) -> impl Iterator<Item = (u32, &Content)> {
+        self.contents.iter().filter(|(number, _)| !self.is_reused(*number))
+    }
+}
+
+/// Nobody may change an item; until here it had to be written to.
+fn make_read_only(path: &Path) -> Result<(), StorageError> {
+    fs::set_permissions(path, Permissions::from_mode(0o400)).map_err(|error| StorageError::at(path, error))
+}
