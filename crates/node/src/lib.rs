@@ -1,1 +1,41 @@
-//! An authority's node (its parts are not joined yet).
+//! An authority's node: its home, its keys, its statements, its hand-overs, and the one API to all of it.
+//!
+//! This crate joins the others and decides: policy, outbox, who may ask what. It is the only reader of the clock, of
+//! entropy and of configuration. It refuses hashing and parsing by itself: bytes go to `vault` and `ledger`, texts to
+//! `format`, judgements to `verify`.
+
+pub mod api;
+mod author;
+pub mod config;
+mod convert;
+mod dossier;
+mod edge;
+pub mod failure;
+mod history;
+pub mod home;
+mod host;
+pub mod init;
+pub mod keys;
+mod node;
+pub mod operations;
+mod outbox;
+mod outgoing;
+mod packages;
+mod peers;
+mod proofs;
+mod receive;
+mod serve;
+mod views;
+mod watch;
+mod witness;
+
+pub use node::Node;
+pub use serve::{Listening, serve};
+
+/// The UDP port of the protocol where nothing else is said.
+pub const DEFAULT_PORT: u16 = 4433;
+
+/// Where a node listens when its owner does not say.
+pub fn default_listen() -> std::net::SocketAddr {
+    std::net::SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT))
+}

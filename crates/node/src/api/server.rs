@@ -1,0 +1,124 @@
+//! The side of the API that performs operations.
+
+use std::os::unix::fs::PermissionsExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use axum::routing::post;
+use hyper::body::Frame;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+use super::{Line, Operation, Reporter};
+use crate::Node;
+use crate::failure::{Code, Failure};
+use crate::operations as op;
+
+/// Lines that may wait for a slow reader before progress is left out.
+const LINES_WAITING: usize = 64;
+
+/// The router of a node: every operation at its path.
+pub fn router(node: Arc<Node>) -> Router {
+    let mut router = Router::new();
+    macro_rules! mount {
+        ($($operation:ty),* $(,)?) => { $(router = router.route(&path::<$operation>(), post(perform::<$operation>));)* };
+    }
+    mount!(
+        op::Card,
+        op::TrustAdd,
+        op::TrustList,
+        op::TrustExport,
+        op::OfficerAdd,
+        op::Seal,
+        op::Send,
+        op::Queue,
+        op::Inbox,
+        op::Show,
+        op::Accept,
+        op::Refuse,
+        op::Prove,
+        op::Export,
+        op::LedgerCheckpoint,
+        op::LedgerList,
+        op::LedgerShow,
+        op::LedgerProve,
+        op::LedgerFsck,
+        op::Doctor,
+    );
+    router.with_state(node)
+}
+
+/// The path of an operation.
+pub(super) fn path<O: Operation>() -> String {
+    format!("/v1/{}", O::NAME)
+}
+
+/// Makes the home's Unix socket, its owner's alone.
+///
+/// # Errors
+/// [`Code::Io`] when the socket cannot be made. A socket left by a node that was killed is replaced: the lock on the
+/// home, which the caller holds, says that nobody listens on it.
+pub(crate) fn listen(node: &Node) -> Result<UnixListener, Failure> {
+    let path = node.home().socket();
+    let _ = std::fs::remove_file(&path);
+    let failed = |error: std::io::Error| Failure::io(&error, &path);
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Takes requests until the socket fails.
+pub(crate) async fn serve(node: Arc<Node>, listener: UnixListener) -> Failure {
+    match axum::serve(listener, router(node)).await {
+        Ok(()) => Failure::new(Code::Internal, "The node's socket closed."),
+        Err(error) => Failure::io(&error, "the node's socket"),
+    }
+}
+
+async fn perform<O: Operation>(State(node): State<Arc<Node>>, body: Bytes) -> Response {
+    let (lines, waiting) = mpsc::channel::<Line>(LINES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let last = match serde_json::from_slice::<O>(&body) {
+            Err(error) => {
+                Line::Failure(Failure::new(Code::Malformed, "This is not the request it should be.").at(error))
+            }
+            Ok(operation) => match operation.perform(&node, &Reporter(Some(lines.clone()))) {
+                Err(failure) => Line::Failure(failure),
+                Ok(answer) => match serde_json::to_value(answer) {
+                    Ok(answer) => Line::Answer { answer },
+                    Err(error) => Line::Failure(Failure::new(Code::Internal, error.to_string())),
+                },
+            },
+        };
+        // Whoever asked may have gone; what was done is done, and the ledger knows.
+        let _ = lines.blocking_send(last);
+    });
+    Response::builder().header(CONTENT_TYPE, "application/x-ndjson").body(Body::new(Lines(waiting))).unwrap_or_default()
+}
+
+/// The lines of an answer as the body of a response, sent as they come.
+struct Lines(mpsc::Receiver<Line>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = serde_json::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|line| {
+            line.map(|line| {
+                let mut text = serde_json::to_vec(&line)?;
+                text.push(b'\n');
+                Ok(Frame::data(text.into()))
+            })
+        })
+    }
+}

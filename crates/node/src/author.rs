@@ -1,0 +1,181 @@
+//! Saying something: the head of a statement, its signatures, its place in the ledger.
+//!
+//! One desk: the end of a chain is read, the next statement signed and appended under one lock, so that a package's
+//! chain has one next number. A statement is signed once; what the ledger holds is what is sent, for ever.
+
+use custodia_format::body::Body;
+use custodia_format::envelope::Envelope;
+use custodia_format::key::{KeyId, SigningKey};
+use custodia_format::kind::Kind;
+use custodia_format::statement::{Annex, Head, Issuer, Package, Statement, StatementId};
+use custodia_format::text::Code as Pseudonym;
+use custodia_format::{Hash, link::link};
+use custodia_index::Row;
+use custodia_ledger::{Document, Shelf};
+
+use crate::Node;
+use crate::failure::{Code, Failure};
+use crate::keys::{self, Passphrase};
+use crate::witness::{self, Whose};
+use crate::{edge, views};
+
+/// What is to be said, without what the desk adds.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    /// The body; its kind is the statement's.
+    pub(crate) body: Body,
+    /// The statement it answers.
+    pub(crate) in_reply_to: Option<Hash>,
+    /// The package it speaks of.
+    pub(crate) package: Option<Package>,
+    /// Its annex, which is durable already.
+    pub(crate) annex: Option<Annex>,
+    /// The officer who decided.
+    pub(crate) officer: Option<Pseudonym>,
+    /// Whose cosignature on our ledger bounds it from below.
+    pub(crate) bound_by: BoundBy,
+}
+
+/// Whose cosignature on our ledger a statement names as what existed before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BoundBy {
+    /// The newest of anybody's: for what travels with its history, which brings the note along.
+    Anybody,
+    /// This peer's alone: for what goes to a peer by itself, which holds the notes that it cosigned and no others.
+    Reader(KeyId),
+}
+
+impl Draft {
+    /// A statement with this body, and nothing else said.
+    pub(crate) const fn of(body: Body) -> Self {
+        Self { body, in_reply_to: None, package: None, annex: None, officer: None, bound_by: BoundBy::Anybody }
+    }
+}
+
+/// A statement that this node's ledger holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// Its digest.
+    pub(crate) digest: Hash,
+    /// Its place in the ledger.
+    pub(crate) leaf_index: u64,
+}
+
+/// Signs and logs a statement; durable when this returns. The caller holds the desk.
+pub(crate) fn say(node: &Node, draft: Draft, keys: &[&SigningKey]) -> Result<Said, Failure> {
+    node.may_sign()?;
+    let kind = draft.body.kind().ok_or_else(|| Failure::new(Code::Internal, "This kind is not ours to say."))?;
+    let (sequence, previous) = match draft.package {
+        None => (None, None),
+        Some(package) => chain_end(node, &package.root)?,
+    };
+    let own = &node.config().ledger;
+    let head = Head {
+        id: StatementId::new(*edge::random::<16>()?),
+        issuer: Issuer { name: own.authority.clone(), card: newest_card(node)? },
+        ledger: own.clone(),
+        officer: draft.officer,
+        signers: Vec::new(),
+        issued_at: edge::now(),
+        not_before: bound(node, draft.bound_by),
+        in_reply_to: draft.in_reply_to,
+        package: draft.package,
+        sequence,
+        previous,
+        annex: draft.annex,
+        kind,
+    };
+    let envelope = Statement { head, body: draft.body }.sign(keys)?;
+    log(node, Document { shelf: Shelf::Statement, bytes: envelope.print().into_bytes() })
+}
+
+/// Logs a statement of another authority, as it was received. The caller has checked it.
+pub(crate) fn keep(node: &Node, envelope: &[u8]) -> Result<Said, Failure> {
+    node.may_sign()?;
+    log(node, Document { shelf: Shelf::Statement, bytes: envelope.to_vec() })
+}
+
+fn log(node: &Node, document: Document) -> Result<Said, Failure> {
+    let appended = node.ledger().append(vec![document])?;
+    let appended = appended.first().ok_or_else(|| Failure::new(Code::Internal, "The ledger answered nothing."))?;
+    views::catch_up(node)?;
+    Ok(Said { digest: appended.digest, leaf_index: appended.index })
+}
+
+/// The next number of our chain on a package, and the link before it.
+fn chain_end(node: &Node, package: &Hash) -> Result<(Option<u64>, Option<Hash>), Failure> {
+    let own = own_rows(node, package)?;
+    let end =
+        own.iter().fold(Hash::ZERO, |previous, row| link(row.sequence.unwrap_or_default(), &previous, &row.digest));
+    Ok((Some(own.len() as u64), (!own.is_empty()).then_some(end)))
+}
+
+/// Our own statements on a package, in order.
+pub(crate) fn own_rows(node: &Node, package: &Hash) -> Result<Vec<Row>, Failure> {
+    let rows = node.index().of_package(package)?;
+    Ok(rows.into_iter().filter(|row| is_own(node, row)).collect())
+}
+
+/// Whether a row is of a statement that this node signed.
+pub(crate) fn is_own(node: &Node, row: &Row) -> bool {
+    row.ledger == node.config().ledger.to_string()
+}
+
+/// Our own statements of a kind, in order.
+pub(crate) fn own_of_kind(node: &Node, kind: &Kind) -> Result<Vec<Row>, Failure> {
+    let rows = node.index().of_kind(&kind.to_string())?;
+    Ok(rows.into_iter().filter(|row| is_own(node, row)).collect())
+}
+
+fn newest_card(node: &Node) -> Result<Option<Hash>, Failure> {
+    Ok(own_of_kind(node, &Kind::Card)?.last().map(|row| row.digest))
+}
+
+/// The newest note of our ledger that was cosigned, as its digest.
+fn bound(node: &Node, by: BoundBy) -> Option<Hash> {
+    let notes = match by {
+        BoundBy::Reader(peer) => witness::of_peer(node.home(), &peer, Whose::Ours),
+        BoundBy::Anybody => witness::ours(node.home()),
+    };
+    notes.last().map(|note| note.digest)
+}
+
+/// The officer who acts, and the key: the one named, or the only one there is.
+pub(crate) fn officer(
+    node: &Node,
+    named: Option<&str>,
+    passphrase: &Passphrase,
+) -> Result<(Pseudonym, SigningKey), Failure> {
+    let mut pseudonyms = Vec::new();
+    for row in own_of_kind(node, &Kind::Delegation)? {
+        if let Some(Statement { body: Body::Delegation(delegation), .. }) = statement(node, &row.digest)? {
+            pseudonyms.push(delegation.pseudonym);
+        }
+    }
+    let chosen = match (named, pseudonyms.as_slice()) {
+        (Some(name), all) => all.iter().find(|pseudonym| pseudonym.as_str() == name),
+        (None, [only]) => Some(only),
+        (None, []) => None,
+        (None, several) => {
+            let names = several.iter().map(Pseudonym::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Failure::new(Code::UnknownOfficer, "This node has several officers; say who decides.")
+                .instead_of(format!("one of {names}"), "nobody")
+                .next("add --as O-N to the command"));
+        }
+    };
+    let pseudonym = chosen.cloned().ok_or_else(|| {
+        Failure::new(Code::UnknownOfficer, "No officer of this node has that pseudonym.")
+            .at(named.unwrap_or("none was delegated"))
+            .next("custodia officer add NAME")
+    })?;
+    let key = keys::open(node.home(), &keys::officer(pseudonym.as_str()), passphrase)?;
+    Ok((pseudonym, key))
+}
+
+/// A statement that this node's ledger holds; none when its envelope is not here.
+pub(crate) fn statement(node: &Node, digest: &Hash) -> Result<Option<Statement>, Failure> {
+    match node.envelope(digest)? {
+        None => Ok(None),
+        Some(bytes) => Ok(Some(Statement::parse(&Envelope::parse(&bytes)?)?)),
+    }
+}

@@ -1,0 +1,25 @@
+//! The clock and the entropy of the node: the one place where they are read.
+
+use custodia_format::text::Time;
+use zeroize::Zeroizing;
+
+use crate::failure::{Code, Failure};
+
+/// The moment that this machine's clock shows, in whole seconds.
+///
+/// It is a claim: it goes into `issued_at` and into the cosignatures that we make, and blocks nothing.
+pub(crate) fn now() -> Time {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).ok().and_then(Time::from_unix).unwrap_or(Time::EPOCH)
+}
+
+/// Draws `N` random bytes from the system; they are wiped when dropped.
+///
+/// # Errors
+/// [`Code::Internal`] when the system has none to give.
+pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Failure> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(bytes.as_mut_slice())
+        .map_err(|error| Failure::new(Code::Internal, format!("The system gave no random bytes: {error}.")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,360 @@
+//! What this node does for its sessions: the answers to what the wire asks.
+//!
+//! Everything is checked here before it is believed, durable before it is answered, and answered from the store when it
+//! is asked again. The peer learns a code; the detail stays in our trace.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use custodia_exchange::{AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, Hello, NeedsIt, Refused, Signed};
+use custodia_format::Hash;
+use custodia_format::body::{Body, Consignment};
+use custodia_format::key::{KeyId, PublicKey};
+use custodia_format::kind::Kind;
+use custodia_format::note::Note;
+use custodia_format::statement::Statement;
+use custodia_format::text::LedgerName;
+use custodia_index::Row;
+use custodia_ledger::Health;
+use custodia_net::{Host, Incoming, Outgoing, Peer};
+
+use crate::author::{self, BoundBy, Draft};
+use crate::failure::{Code, Failure};
+use crate::home;
+use crate::node::Node;
+use crate::operations::own_card;
+use crate::peers::Authority;
+use crate::watch::Watch;
+use crate::witness::{self, Whose};
+use crate::{edge, keys, outgoing, proofs, receive};
+
+/// The node, as its sessions see it.
+pub(crate) struct Station {
+    node: Arc<Node>,
+    /// Under a checkpoint of which size a statement went to its reader, who may have cosigned that one meanwhile.
+    sent_under: Mutex<HashMap<(KeyId, Hash), u64>>,
+    /// Who wants to know how deliveries go.
+    watch: Arc<Watch>,
+}
+
+impl Station {
+    /// The station of a node; deliveries are reported to the watch.
+    pub(crate) fn new(node: Arc<Node>, watch: Arc<Watch>) -> Self {
+        Self { node, sent_under: Mutex::default(), watch }
+    }
+
+    fn authority(&self, peer: &Peer) -> Result<Arc<Authority>, Refused> {
+        self.node.peers().rooted(&peer.root).ok_or(Refused::new(WireCode::UnknownPeer))
+    }
+
+    /// Our statement as this peer gets it; remembers under what it went.
+    fn send(&self, peer: &Peer, row: &Row) -> Result<Signed, Failure> {
+        let (signed, size) = proofs::signed(&self.node, &row.digest, row.leaf_index, &peer.root)?;
+        let mut sent = self.sent_under.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.insert((peer.root, row.digest), size);
+        Ok(signed)
+    }
+
+    /// Our answers of some kinds to a statement, oldest first.
+    fn own_answers(&self, to: &Hash, kinds: &[Kind]) -> Result<Vec<Row>, Failure> {
+        let rows = self.node.index().answers(to)?;
+        let wanted =
+            |row: &Row| author::is_own(&self.node, row) && kinds.iter().any(|kind| kind.to_string() == row.kind);
+        Ok(rows.into_iter().filter(wanted).collect())
+    }
+
+    fn consign_checked(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused> {
+        let authority = self.authority(peer)?;
+        let digest = release.digest();
+        let statement = authority.check(&release.envelope).map_err(refused)?;
+        let Body::Release(body) = &statement.body else { return Err(WireCode::Statement.into()) };
+        let (_, card) = own_card(&self.node).map_err(refused)?;
+        let own_root = own_root(&card).ok_or(Refused::new(WireCode::Internal))?;
+        let ours = &self.node.config().ledger;
+        if body.recipient.root != own_root || body.recipient.ledger.custodian() != ours.custodian() {
+            return Err(WireCode::NotForUs.into());
+        }
+        proofs::keep_theirs(&self.node, &authority, release).map_err(refused)?;
+
+        let desk = self.node.desk();
+        if self.node.index().row(&digest).map_err(|error| refused(error.into()))?.is_none() {
+            author::keep(&self.node, &release.envelope).map_err(refused)?;
+        }
+        let answers = self.own_answers(&digest, &[Kind::Consignment, Kind::Refusal]).map_err(refused)?;
+        let row = match answers.into_iter().next() {
+            Some(row) => row,
+            None => {
+                let key = keys::read(self.node.home(), keys::STATEMENT).map_err(refused)?;
+                let draft = Draft {
+                    in_reply_to: Some(digest),
+                    package: statement.head.package,
+                    bound_by: BoundBy::Reader(peer.root),
+                    ..Draft::of(Body::Consignment(Consignment { release: digest }))
+                };
+                let said = author::say(&self.node, draft, &[&key]).map_err(refused)?;
+                self.row(&said.digest).map_err(refused)?
+            }
+        };
+        drop(desk);
+        let is_refusal = row.kind == Kind::Refusal.to_string();
+        let signed = self.send(peer, &row).map_err(refused)?;
+        if is_refusal {
+            return Ok(Consigned::Declined { refusal: signed });
+        }
+        let package = statement.head.package.ok_or(Refused::new(WireCode::Statement))?;
+        let (history, manifest) = receive::needs(&self.node, &peer.root, &digest, &package.root);
+        let need = |missing| if missing { NeedsIt::Yes } else { NeedsIt::No };
+        Ok(Consigned::Accepted { consignment: signed, history: need(history), manifest: need(manifest) })
+    }
+
+    fn keep_checked(&self, peer: &Peer, signed: &Signed, release: Option<&Hash>) -> Result<(), Refused> {
+        let authority = self.authority(peer)?;
+        let statement = authority.check(&signed.envelope).map_err(refused)?;
+        let answered = statement.head.in_reply_to.ok_or(Refused::new(WireCode::NotAllowed))?;
+        let says_release = statement.body.release();
+        let fits = match &statement.body {
+            Body::Consignment(_) | Body::Receipt(_) => says_release == Some(answered),
+            Body::Refusal(_) | Body::Acceptance(_) => true,
+            _ => return Err(WireCode::NotAllowed.into()),
+        };
+        if !fits || release.is_some_and(|release| *release != answered) {
+            return Err(WireCode::Answer.into());
+        }
+        // It must answer a release of ours to this very peer, about the same package.
+        let ours =
+            author::statement(&self.node, &answered).map_err(refused)?.ok_or(Refused::new(WireCode::NotForUs))?;
+        let to_peer = matches!(&ours.body, Body::Release(body) if body.recipient.root == peer.root);
+        if !to_peer || ours.head.ledger != self.node.config().ledger || ours.head.package != statement.head.package {
+            return Err(WireCode::Answer.into());
+        }
+        if let Body::Receipt(receipt) = &statement.body {
+            let bytes = outgoing::released_bytes(&self.node, &ours).map_err(refused)?;
+            if receipt.bytes != bytes {
+                return Err(WireCode::Answer.into());
+            }
+        }
+        proofs::keep_theirs(&self.node, &authority, signed).map_err(refused)?;
+        let _desk = self.node.desk();
+        if self.node.index().row(&signed.digest()).map_err(|error| refused(error.into()))?.is_none() {
+            author::keep(&self.node, &signed.envelope).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, digest: &Hash) -> Result<Row, Failure> {
+        self.node
+            .index()
+            .row(digest)?
+            .ok_or_else(|| Failure::new(Code::Internal, "A logged statement has no row.").at(digest))
+    }
+}
+
+/// The root key of a card statement of ours.
+pub(crate) fn own_root(card: &Statement) -> Option<KeyId> {
+    match &card.body {
+        Body::Card(card) => Some(crate::init::root_of(card).key_id()),
+        _ => None,
+    }
+}
+
+/// What a peer is told of a failure of ours or of its own; the rest goes to our trace.
+pub(crate) fn refused(failure: Failure) -> Refused {
+    tracing::warn!(code = failure.code.as_str(), what = %failure.what, found = ?failure.found, "a peer was refused");
+    let code = match failure.code {
+        Code::Signature | Code::Malformed => WireCode::Statement,
+        Code::DiskFull | Code::Io => WireCode::Storage,
+        Code::Poisoned | Code::RolledBack => WireCode::NotSigning,
+        Code::UnknownPeer => WireCode::UnknownPeer,
+        Code::UnknownPackage | Code::UnknownStatement | Code::NotYet => WireCode::NotHere,
+        _ => WireCode::Internal,
+    };
+    Refused::new(code)
+}
+
+impl Host for Station {
+    fn peer_of(&self, key: &PublicKey) -> Option<Peer> {
+        let now = edge::now();
+        let peers = self.node.peers().all();
+        let peer = peers.iter().find(|peer| peer.transport_keys(now).contains(key))?;
+        Some(Peer { root: peer.root, name: peer.name.clone() })
+    }
+
+    fn hello(&self, peer: &Peer) -> Result<Hello, Refused> {
+        let (envelope, _) = own_card(&self.node).map_err(refused)?;
+        let authority = self.authority(peer)?;
+        let newest = self.node.ledger().checkpoint();
+        let held = witness::of_peer(self.node.home(), &peer.root, Whose::Theirs);
+        let held_checkpoint = match held.last() {
+            None => Vec::new(),
+            Some(filed) => filed.read().map_err(refused)?.print().into_bytes(),
+        };
+        Ok(Hello {
+            card: Hash::of(envelope.as_bytes()),
+            origin: newest.checkpoint().origin.clone(),
+            size: newest.checkpoint().size,
+            held_card: authority.newest().map(|(digest, _)| *digest),
+            held_checkpoint,
+        })
+    }
+
+    fn meet(&self, peer: &Peer, hello: &Hello) -> Result<(), Refused> {
+        if hello.held_checkpoint.is_empty() {
+            return Ok(());
+        }
+        let note = Note::parse(&hello.held_checkpoint).map_err(|error| refused(error.into()))?;
+        // Only our own signature gives it weight: without it, it says something about the peer, not about us.
+        match self.node.ledger().confront(note.clone()) {
+            Ok(Health::RolledBack { why }) => {
+                tracing::error!(why, "a peer holds a checkpoint of this ledger that is ahead");
+                // Kept, so that the next start knows it too.
+                witness::keep_ahead(self.node.home(), &peer.root, &note).map_err(refused)?;
+                Err(WireCode::RolledBack.into())
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn cards(&self, peer: &Peer, _: Option<Hash>) -> Result<Vec<Vec<u8>>, Refused> {
+        let own = |kind| author::own_of_kind(&self.node, &kind).map_err(refused);
+        let rows = [own(Kind::Card)?, own(Kind::Delegation)?, own(Kind::Revocation)?].concat();
+        rows.iter()
+            .map(|row| {
+                let (signed, _) =
+                    proofs::signed(&self.node, &row.digest, row.leaf_index, &peer.root).map_err(refused)?;
+                Ok([&signed.envelope, b"\n".as_slice(), &signed.tlog_proof].concat())
+            })
+            .collect()
+    }
+
+    fn learn_cards(&self, peer: &Peer, newest: &Hash, cards: &[Vec<u8>]) -> Result<(), Refused> {
+        // An envelope is one line: what follows its first LF is the proof that its issuer's ledger holds it.
+        let cards: Vec<Signed> = cards
+            .iter()
+            .map(|card| {
+                let end = card.iter().position(|byte| *byte == b'\n').ok_or(Refused::new(WireCode::Cards))?;
+                let (envelope, proof) = card.split_at(end);
+                Ok(Signed { envelope: envelope.to_vec(), tlog_proof: proof.get(1..).unwrap_or_default().to_vec() })
+            })
+            .collect::<Result<_, Refused>>()?;
+        let mut authority = Authority::clone(&*self.authority(peer)?);
+        authority.learn(cards.iter().map(|card| card.envelope.clone()).collect());
+        if authority.newest().is_none_or(|(digest, _)| digest != newest) {
+            return Err(WireCode::Cards.into());
+        }
+        for card in cards.iter().filter(|card| authority.knows(&card.digest())) {
+            let path = self.node.home().peer(&peer.root).join(format!("{}.json", card.digest()));
+            if !path.is_file() {
+                home::write_durably(&path, &card.envelope).map_err(refused)?;
+            }
+            proofs::keep_theirs(&self.node, &authority, card).map_err(refused)?;
+        }
+        let trust = self.node.trust().map_err(refused)?;
+        self.node.peers().read_again(self.node.home(), &trust).map_err(refused)
+    }
+
+    fn checkpoint(&self, _: &Peer) -> Result<Vec<u8>, Refused> {
+        self.node.may_sign().map_err(refused)?;
+        Ok(self.node.ledger().checkpoint().note().print().into_bytes())
+    }
+
+    fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Refused> {
+        self.node.ledger().consistency(old, new).map_err(|error| refused(error.into()))
+    }
+
+    fn witness(&self, peer: &Peer, add: &AddCheckpoint) -> Cosigned {
+        let judged = self.authority(peer).map(|authority| witness::cosign(&self.node, &authority, add));
+        match judged {
+            Ok(Ok(cosigned)) => cosigned,
+            Ok(Err(failure)) => {
+                refused(failure);
+                Cosigned::Refused { status: 500 }
+            }
+            Err(_) => Cosigned::Refused { status: 404 },
+        }
+    }
+
+    fn keep_cosignatures(&self, peer: &Peer, checkpoint: &[u8], lines: &[u8]) -> Result<(), Refused> {
+        let authority = self.authority(peer)?;
+        witness::keep_cosignatures(&self.node, &authority, checkpoint, lines).map_err(refused)
+    }
+
+    fn owed(&self, peer: &Peer) -> Vec<Hash> {
+        owed(&self.node, peer).unwrap_or_else(|failure| {
+            refused(failure);
+            Vec::new()
+        })
+    }
+
+    fn statement(&self, peer: &Peer, digest: &Hash) -> Result<Signed, Refused> {
+        let row = self.row(digest).map_err(|_| Refused::new(WireCode::NotHere))?;
+        if !author::is_own(&self.node, &row) {
+            return Err(WireCode::NotHere.into());
+        }
+        self.send(peer, &row).map_err(refused)
+    }
+
+    fn consign(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused> {
+        self.consign_checked(peer, release)
+    }
+
+    fn receipt(&self, peer: &Peer, release: &Hash) -> Result<Signed, Refused> {
+        let stored = self.own_answers(release, &[Kind::Receipt]).map_err(refused)?;
+        let row = match stored.into_iter().next() {
+            Some(row) => row,
+            None => {
+                let digest = receive::finish(&self.node, peer, release).map_err(refused)?;
+                self.row(&digest).map_err(refused)?
+            }
+        };
+        self.send(peer, &row).map_err(refused)
+    }
+
+    fn keep(&self, peer: &Peer, statement: &Signed, release: Option<&Hash>) -> Result<(), Refused> {
+        self.keep_checked(peer, statement, release)
+    }
+
+    fn settled(&self, peer: &Peer, digest: &Hash) -> Result<(), Refused> {
+        let sent = self.sent_under.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer.root, *digest));
+        // Settled for good only when the peer can show it under a checkpoint that it has cosigned itself.
+        let notes = witness::of_peer(self.node.home(), &peer.root, Whose::Ours);
+        if sent.is_some_and(|size| notes.iter().any(|note| note.size == size)) {
+            home::write_durably(&settled_path(&self.node, &peer.root, digest), b"").map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn outgoing(&self, peer: &Peer, release: &Hash) -> Result<Arc<dyn Outgoing>, Refused> {
+        outgoing::open(&self.node, peer, release).map_err(refused)
+    }
+
+    fn incoming(&self, peer: &Peer, release: &Hash) -> Result<Arc<dyn Incoming>, Refused> {
+        receive::open(&self.node, peer, release).map_err(refused)
+    }
+
+    fn observe(&self, _: &Peer, event: &Event) {
+        self.watch.tell(event);
+    }
+}
+
+/// Our answers to releases of this peer that it has not confirmed, oldest first.
+pub(crate) fn owed(node: &Node, peer: &Peer) -> Result<Vec<Hash>, Failure> {
+    let mut owed = Vec::new();
+    for row in node.index().all()? {
+        let Some(answered) = row.in_reply_to.filter(|_| author::is_own(node, &row)) else { continue };
+        if settled_path(node, &peer.root, &row.digest).is_file() {
+            continue;
+        }
+        let release = node.index().row(&answered)?.filter(|row| row.kind == Kind::Release.to_string());
+        let ledger = release.map(|row| LedgerName::parse(&row.ledger)).transpose()?;
+        let authority = node.peers().rooted(&peer.root);
+        if ledger.is_some_and(|ledger| authority.is_some_and(|authority| authority.ledger(&ledger).is_some())) {
+            owed.push(row.digest);
+        }
+    }
+    Ok(owed)
+}
+
+/// A mark that a peer keeps a statement of ours, under a proof that it can show.
+fn settled_path(node: &Node, peer: &KeyId, digest: &Hash) -> std::path::PathBuf {
+    node.home().peer(peer).join("settled").join(digest.to_string())
+}

@@ -1,0 +1,160 @@
+//! The node: what it holds open, and how it is opened.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use custodia_format::note::Vkey;
+use custodia_format::trust::TrustFile;
+use custodia_format::{Hash, limits};
+use custodia_index::Index;
+use custodia_ledger::{Folder, Ledger, Shelf, WitnessMemory};
+use custodia_vault::{HomeLock, Vault};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::home::{self, Home};
+use crate::outbox::Online;
+use crate::packages::Summaries;
+use crate::peers::Peers;
+use crate::{keys, views, witness};
+
+/// An open node. One process at a time holds one.
+#[derive(Debug)]
+pub struct Node {
+    home: Home,
+    config: Config,
+    ledger: Ledger,
+    vault: Vault,
+    index: Index,
+    peers: Peers,
+    witnessed: WitnessMemory,
+    summaries: Summaries,
+    /// Its place on the network, while it has one.
+    online: Mutex<Option<Arc<Online>>>,
+    /// Held over read-last, sign and append, so that one chain has one next number.
+    desk: Mutex<()>,
+    /// Kept until the node is dropped.
+    _lock: HomeLock,
+}
+
+impl Node {
+    /// Opens the node of a home: takes its lock, finishes what a crash interrupted, brings the views up to date.
+    ///
+    /// # Errors
+    /// [`Code::NoHome`], [`Code::Perm`], [`Code::Config`], [`Code::Locked`], [`Code::Keystore`], or what the ledger says
+    /// of itself.
+    pub fn open(home: &Home) -> Result<Self, Failure> {
+        let config = Config::read(home)?;
+        let lock = HomeLock::take(home.path())?;
+        let key = keys::read(home, keys::LEDGER)?;
+        let ledger = Ledger::open(Folder::open(home.path())?, &config.ledger.to_string(), key)?;
+        let vault = Vault::open(home.path())?;
+        witness::confront(home, &ledger);
+        let index = views::open(home, &ledger)?;
+        let peers = Peers::open(home, &read_trust(home)?)?;
+        let node = Self {
+            home: home.clone(),
+            config,
+            ledger,
+            vault,
+            index,
+            peers,
+            witnessed: WitnessMemory::new(Folder::open(home.path())?),
+            summaries: Summaries::default(),
+            online: Mutex::default(),
+            desk: Mutex::new(()),
+            _lock: lock,
+        };
+        views::catch_up(&node)?;
+        Ok(node)
+    }
+
+    /// Its folder.
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// What its owner decided.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its ledger.
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The items it holds.
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Its views.
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The authorities it knows.
+    pub(crate) const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// The right to read a chain's end, sign its next statement and append it.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, ()> {
+        // Whoever panicked at the desk appended its statement or did not; the ledger knows.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it last cosigned of others.
+    pub(crate) const fn witnessed(&self) -> &WitnessMemory {
+        &self.witnessed
+    }
+
+    /// What packages say of themselves.
+    pub(crate) const fn summaries(&self) -> &Summaries {
+        &self.summaries
+    }
+
+    /// Its place on the network, if it has one now.
+    pub(crate) fn online(&self) -> Option<Arc<Online>> {
+        self.online.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes or gives up its place on the network.
+    pub(crate) fn set_online(&self, online: Option<Arc<Online>>) {
+        *self.online.lock().unwrap_or_else(PoisonError::into_inner) = online;
+    }
+
+    /// Threads for hashing.
+    pub(crate) fn cores(&self) -> NonZeroUsize {
+        self.config.cores.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// The name and key of its ledger.
+    pub(crate) fn ledger_vkey(&self) -> &Vkey {
+        self.ledger.vkey()
+    }
+
+    /// Whom it believes, as of now.
+    pub(crate) fn trust(&self) -> Result<TrustFile, Failure> {
+        read_trust(&self.home)
+    }
+
+    /// Refuses when the node may not sign.
+    pub(crate) fn may_sign(&self) -> Result<(), Failure> {
+        let health = self.ledger.health();
+        if health.may_sign() { Ok(()) } else { Err(health.into()) }
+    }
+
+    /// An envelope that this node's ledger commits to.
+    pub(crate) fn envelope(&self, digest: &Hash) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.ledger.document(Shelf::Statement, digest)?)
+    }
+}
+
+fn read_trust(home: &Home) -> Result<TrustFile, Failure> {
+    match home::read_file(&home.trust(), limits::TRUST_BYTES as u64)? {
+        None => Ok(TrustFile::default()),
+        Some(bytes) => Ok(TrustFile::parse(&bytes)?),
+    }
+}

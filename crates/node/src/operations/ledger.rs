@@ -1,0 +1,145 @@
+//! Reading the ledger, and checking all of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use custodia_format::entry::Entry;
+use custodia_format::tlog_proof::TlogProof;
+use custodia_ledger::{Depth, Severity};
+use serde::{Deserialize, Serialize};
+
+use super::answers::{Checked, LedgerHead, StatementLine, Text};
+use super::hand_over::line;
+use crate::Node;
+use crate::api::{Operation, Progress, Reporter};
+use crate::failure::{Code, Failure};
+use crate::witness::{self, Whose};
+
+/// How often a check tells how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// The newest checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerCheckpoint {}
+
+impl Operation for LedgerCheckpoint {
+    const NAME: &'static str = "ledger/checkpoint";
+    type Answer = LedgerHead;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<LedgerHead, Failure> {
+        let checkpoint = node.ledger().checkpoint();
+        let peers = node.peers().all();
+        let witnessed = peers.iter().filter_map(|peer| {
+            let newest = witness::of_peer(node.home(), &peer.root, Whose::Ours).last()?.size;
+            Some((peer.name.to_string(), newest))
+        });
+        Ok(LedgerHead {
+            note: checkpoint.note().print(),
+            vkey: node.ledger_vkey().to_string(),
+            size: checkpoint.checkpoint().size,
+            witnessed: witnessed.collect(),
+        })
+    }
+}
+
+/// The statements in the ledger.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerList {}
+
+impl Operation for LedgerList {
+    const NAME: &'static str = "ledger/list";
+    type Answer = Vec<StatementLine>;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Vec<StatementLine>, Failure> {
+        Ok(node.index().all()?.iter().map(line).collect())
+    }
+}
+
+/// One entry, and the payload of the statement it commits to.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerShow {
+    /// Its place.
+    pub leaf_index: u64,
+}
+
+impl Operation for LedgerShow {
+    const NAME: &'static str = "ledger/show";
+    type Answer = Text;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Text, Failure> {
+        let entry = entry(node, self.leaf_index)?;
+        let payload = match node.envelope(&entry.sha256)? {
+            Some(bytes) => {
+                let envelope = custodia_format::envelope::Envelope::parse(&bytes)?;
+                String::from_utf8_lossy(envelope.payload()).into_owned()
+            }
+            None => "The document that this entry commits to is not here.\n".to_owned(),
+        };
+        Ok(Text { text: format!("{}\n{payload}", entry.text()) })
+    }
+}
+
+/// The tlog-proof of one entry under the newest checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerProve {
+    /// Its place.
+    pub leaf_index: u64,
+}
+
+impl Operation for LedgerProve {
+    const NAME: &'static str = "ledger/prove";
+    type Answer = Text;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Text, Failure> {
+        entry(node, self.leaf_index)?;
+        let checkpoint = node.ledger().checkpoint();
+        let hashes = node.ledger().prove(self.leaf_index, checkpoint.checkpoint().size)?;
+        let proof = TlogProof { extra: None, index: self.leaf_index, hashes, checkpoint: checkpoint.note().clone() };
+        Ok(Text { text: proof.print() })
+    }
+}
+
+fn entry(node: &Node, leaf_index: u64) -> Result<Entry, Failure> {
+    let size = node.ledger().size();
+    if leaf_index >= size {
+        return Err(Failure::new(Code::UnknownStatement, "The ledger has no such entry.")
+            .instead_of(format!("0 to {}", size.saturating_sub(1)), leaf_index.to_string())
+            .next("custodia ledger list"));
+    }
+    Ok(node.ledger().entry(leaf_index)?)
+}
+
+/// Rebuild everything from the entries, and compare.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerFsck {}
+
+impl Operation for LedgerFsck {
+    const NAME: &'static str = "ledger/fsck";
+    type Answer = Checked;
+
+    fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Checked, Failure> {
+        let began = Instant::now();
+        let mut last = Instant::now();
+        let report = node.ledger().fsck(Depth::Home, &mut |done| {
+            if last.elapsed() < TELL_EVERY {
+                return;
+            }
+            last = Instant::now();
+            reporter.progress(Progress {
+                phase: "check".to_owned(),
+                bytes: done.bytes,
+                bytes_total: 0,
+                items: done.entries,
+                items_total: done.of_entries,
+                note: None,
+            });
+        });
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let of = |severity| {
+            let found = report.findings.iter().filter(|finding| finding.severity == severity);
+            found.map(|finding| format!("{}: {}", finding.path, finding.what)).collect()
+        };
+        let (errors, remarks) = (of(Severity::Damage), of(Severity::Remark));
+        Ok(Checked { entries: report.entries, files: report.files, bytes: report.bytes, took_ms, errors, remarks })
+    }
+}

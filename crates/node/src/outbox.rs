@@ -1,0 +1,272 @@
+//! The outbox: what others must still get of us, and when it is tried.
+//!
+//! The queue itself is the ledger: a release that no receipt or refusal answers, an answer of ours that its reader has not
+//! confirmed. So nothing can fall out of it, and a restart goes on where the last process stopped. Only the patience
+//! between attempts lives in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use custodia_format::Hash;
+use custodia_format::body::Body;
+use custodia_format::key::KeyId;
+use custodia_format::kind::Kind;
+use custodia_net::{ConnectError, Endpoint, Link, LinkError, Peer};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::failure::{Code, Failure};
+use crate::host::{Station, owed};
+use crate::peers::Authority;
+use crate::watch::{News, Watch};
+use crate::{Node, author, edge, keys};
+
+/// How long an outbox without work sleeps when nobody wakes it.
+const IDLE: Duration = Duration::from_secs(60);
+/// The first wait after an attempt that came to nothing; it doubles from there.
+const FIRST_WAIT_SECONDS: u64 = 1;
+/// The longest wait between attempts.
+const LONGEST_WAIT_SECONDS: u64 = 300;
+
+/// A node's place on the network.
+pub(crate) struct Online {
+    endpoint: Endpoint,
+    watch: Arc<Watch>,
+    wake: Notify,
+    /// Why the last attempt at each authority came to nothing; none after one that did not.
+    failures: Mutex<HashMap<KeyId, Failure>>,
+}
+
+impl std::fmt::Debug for Online {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Online").finish_non_exhaustive()
+    }
+}
+
+/// What one authority must still get.
+#[derive(Debug, Default)]
+struct Work {
+    releases: Vec<Hash>,
+    is_owed: bool,
+}
+
+/// How attempts at one authority have gone.
+#[derive(Debug, Default)]
+struct Patience {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Online {
+    /// Takes a socket and begins to deliver what is queued. Calls are taken only by [`Online::listen`]. Must be called on
+    /// a runtime.
+    pub(crate) fn start(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
+        let watch = Arc::new(Watch::new());
+        let station = Arc::new(Station::new(node.clone(), watch.clone()));
+        let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
+        let online = Arc::new(Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default() });
+        node.set_online(Some(online.clone()));
+        tokio::spawn(run(node.clone(), online.clone()));
+        Ok(online)
+    }
+
+    /// The address that was taken.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
+        self.endpoint.local_addr().map_err(|error| Failure::io(&error, "the socket"))
+    }
+
+    /// Takes calls until the node goes down.
+    pub(crate) async fn listen(&self) {
+        self.endpoint.serve().await;
+    }
+
+    /// What happens from now on.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// There may be something to deliver: look now, and forget what went wrong before.
+    pub(crate) fn wake(&self) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.wake.notify_one();
+    }
+
+    /// Why the last attempt at an authority came to nothing.
+    pub(crate) fn last_failure(&self, peer: &KeyId) -> Option<Failure> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(peer).cloned()
+    }
+
+    /// Tells the peers that this node goes down, and gives the socket back.
+    pub(crate) async fn stop(&self, node: &Node) {
+        node.set_online(None);
+        self.wake.notify_one();
+        self.endpoint.close().await;
+    }
+
+    fn remember(&self, peer: KeyId, outcome: Option<Failure>) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Some(failure) => drop(failures.insert(peer, failure)),
+            None => drop(failures.remove(&peer)),
+        }
+    }
+}
+
+/// Delivers until the node is no longer online.
+async fn run(node: Arc<Node>, online: Arc<Online>) {
+    let mut patience: BTreeMap<KeyId, Patience> = BTreeMap::new();
+    let mut attempts: JoinSet<(KeyId, Result<(), Failure>)> = JoinSet::new();
+    let mut under_way: BTreeSet<KeyId> = BTreeSet::new();
+    while node.online().is_some_and(|now| Arc::ptr_eq(&now, &online)) {
+        let looked = node.clone();
+        let work = tokio::task::spawn_blocking(move || work(&looked)).await;
+        let work = work.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
+        let work = work.unwrap_or_else(|failure| {
+            tracing::error!(%failure, "what is queued cannot be read");
+            BTreeMap::new()
+        });
+        let now = Instant::now();
+        let mut next = now + IDLE;
+        for (peer, work) in work {
+            if under_way.contains(&peer) {
+                continue;
+            }
+            match patience.entry(peer).or_default().not_before.filter(|at| *at > now) {
+                Some(at) => next = next.min(at),
+                None => {
+                    under_way.insert(peer);
+                    let (node, online) = (node.clone(), online.clone());
+                    attempts.spawn(async move { (peer, attempt(&node, &online, &peer, work).await) });
+                }
+            }
+        }
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = online.wake.notified() => patience.values_mut().for_each(|patience| patience.not_before = None),
+            Some(Ok((peer, outcome))) = attempts.join_next() => {
+                under_way.remove(&peer);
+                let patience = patience.entry(peer).or_default();
+                match outcome {
+                    Ok(()) => {
+                        *patience = Patience::default();
+                        online.remember(peer, None);
+                    }
+                    Err(failure) => {
+                        patience.failures = patience.failures.saturating_add(1);
+                        let seconds = wait_seconds(patience.failures);
+                        patience.not_before = Some(Instant::now() + Duration::from_secs(seconds));
+                        tracing::info!(code = failure.code.as_str(), seconds, "an attempt to deliver came to nothing");
+                        online.remember(peer, Some(failure.clone()));
+                        online.watch.news(News::Attempt(peer, Box::new(failure), seconds));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Doubles from one second up to the longest, and a quarter more or less, so that many nodes do not call as one.
+fn wait_seconds(failures: u32) -> u64 {
+    let doubled = FIRST_WAIT_SECONDS << failures.saturating_sub(1).min(16);
+    let wait = doubled.min(LONGEST_WAIT_SECONDS);
+    let jitter = edge::random::<1>().map_or(0, |random| u64::from(random[0]) * (wait / 4 + 1) / 256);
+    wait + jitter
+}
+
+/// Who must still get what.
+fn work(node: &Node) -> Result<BTreeMap<KeyId, Work>, Failure> {
+    let mut all: BTreeMap<KeyId, Work> = BTreeMap::new();
+    for row in author::own_of_kind(node, &Kind::Release)? {
+        if is_answered(node, &row.digest)? {
+            continue;
+        }
+        if let Some(Body::Release(body)) = author::statement(node, &row.digest)?.map(|statement| statement.body) {
+            all.entry(body.recipient.root).or_default().releases.push(row.digest);
+        }
+    }
+    for authority in node.peers().all() {
+        let peer = Peer { root: authority.root, name: authority.name.clone() };
+        if !owed(node, &peer)?.is_empty() {
+            all.entry(authority.root).or_default().is_owed = true;
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a release of ours is over: the recipient's receipt or refusal is in our ledger.
+pub(crate) fn is_answered(node: &Node, release: &Hash) -> Result<bool, Failure> {
+    let ends = [Kind::Receipt.to_string(), Kind::Refusal.to_string()];
+    Ok(node.index().answers(release)?.iter().any(|row| ends.contains(&row.kind) && !author::is_own(node, row)))
+}
+
+/// Calls an authority once, and hands over what it must still get.
+async fn attempt(node: &Arc<Node>, online: &Online, root: &KeyId, work: Work) -> Result<(), Failure> {
+    let authority = node
+        .peers()
+        .rooted(root)
+        .ok_or_else(|| Failure::new(Code::UnknownPeer, "The recipient is not trusted any more.").at(root))?;
+    let link = connect(online, &authority).await?;
+    let mut refused = None;
+    for release in work.releases {
+        match link.deliver(release).await {
+            // A refusal is an answer: it is in our ledger, and nothing is owed any more.
+            Ok(_) | Err(LinkError::Declined { .. }) => {}
+            Err(error @ LinkError::Refused(_)) => refused = Some(Failure::from(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let end = link.close().await;
+    match refused {
+        Some(failure) => Err(failure),
+        None if end.is_orderly() => Ok(()),
+        None => Err(end.into()),
+    }
+}
+
+/// Calls an authority at its addresses, the best first.
+async fn connect(online: &Online, authority: &Authority) -> Result<Link, Failure> {
+    let peer = Peer { root: authority.root, name: authority.name.clone() };
+    let keys = authority.transport_keys(edge::now());
+    let mut failure = Failure::new(Code::PeerUnreachable, "The peer's card gives no address.")
+        .at(&authority.name)
+        .safe("Everything is queued here; it goes when the peer calls.")
+        .next("ask for their newest card");
+    for address in &authority.card()?.addresses {
+        let text = address.to_string();
+        let found = tokio::net::lookup_host(text.as_str()).await.map(|found| found.collect::<Vec<_>>());
+        let found = found.unwrap_or_else(|error| {
+            failure = Failure::new(Code::PeerUnreachable, "The peer's address is not known to this network.")
+                .at(&text)
+                .instead_of("an address", error.to_string())
+                .safe("Everything is queued here; what the peer has proven is not sent again.");
+            Vec::new()
+        });
+        for address in found {
+            match online.endpoint.connect(peer.clone(), &keys, address).await {
+                Ok(link) => return Ok(link),
+                // Somebody else answers there: that is told, and no other address is tried in its place.
+                Err(error @ ConnectError::IdentityChanged { .. }) => return Err(error.into()),
+                Err(error) => failure = error.into(),
+            }
+        }
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_and_has_an_end() {
+        for failures in 1..40 {
+            let wait = wait_seconds(failures);
+            assert!((1..=LONGEST_WAIT_SECONDS * 5 / 4 + 1).contains(&wait), "{failures}: {wait}");
+        }
+        assert!(wait_seconds(1) <= 2);
+        assert!(wait_seconds(20) >= LONGEST_WAIT_SECONDS);
+    }
+}

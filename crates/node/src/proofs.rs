@@ -1,0 +1,101 @@
+//! Inclusion proofs of statements: ours for others, theirs as they were sent.
+//!
+//! What a peer is sent stands under a checkpoint that this very peer has cosigned, so that it can show it to a court
+//! with its own cosignature. The earliest such checkpoint is taken: two nodes then give the same time bounds.
+
+use std::path::PathBuf;
+
+use custodia_exchange::Signed;
+use custodia_format::Hash;
+use custodia_format::checkpoint::{check_ledger_signature, cosignature_time};
+use custodia_format::entry::Entry;
+use custodia_format::key::KeyId;
+use custodia_format::note::Note;
+use custodia_format::tlog_proof::TlogProof;
+
+use crate::Node;
+use crate::failure::{Code, Failure};
+use crate::home::{self, Home};
+use crate::peers::Authority;
+use crate::witness::{self, Filed, Whose};
+
+/// Bytes of a proof: 63 hashes and a note.
+const PROOF_BYTES: u64 = 300 * 1024;
+
+/// The proof of an entry of ours, for one reader or, with none named, for a proof file; and the size of its checkpoint,
+/// which is the newest where none that covers the entry is cosigned yet.
+pub(crate) fn ours(node: &Node, leaf_index: u64, reader: Option<&KeyId>) -> Result<(TlogProof, u64), Failure> {
+    let notes = match reader {
+        Some(peer) => witness::of_peer(node.home(), peer, Whose::Ours),
+        None => witness::ours(node.home()),
+    };
+    let (checkpoint, size) = match notes.iter().find(|note| note.size > leaf_index) {
+        Some(first) => (merged(node, &notes, first)?, first.size),
+        None => {
+            let newest = node.ledger().checkpoint();
+            (newest.note().clone(), newest.checkpoint().size)
+        }
+    };
+    let hashes = node.ledger().prove(leaf_index, size)?;
+    Ok((TlogProof { extra: None, index: leaf_index, hashes, checkpoint }, size))
+}
+
+/// A note with the cosignatures of everybody who cosigned the same text.
+fn merged(node: &Node, notes: &[Filed], first: &Filed) -> Result<Note, Failure> {
+    let mut note = first.read()?;
+    let others = notes.iter().filter(|other| other.size == first.size && other.digest != first.digest);
+    let others = others.map(Filed::read).collect::<Result<Vec<_>, _>>()?;
+    witness::join(&mut note, others.iter(), node.ledger_vkey());
+    Ok(note)
+}
+
+/// A statement of ours as it travels to a peer.
+pub(crate) fn signed(node: &Node, digest: &Hash, leaf_index: u64, reader: &KeyId) -> Result<(Signed, u64), Failure> {
+    let envelope = node.envelope(digest)?.ok_or_else(|| {
+        Failure::new(Code::UnknownStatement, "The envelope of this statement is not here.").at(digest)
+    })?;
+    let (proof, size) = ours(node, leaf_index, Some(reader))?;
+    Ok((Signed { envelope, tlog_proof: proof.print().into_bytes() }, size))
+}
+
+/// Checks a peer's proof of its own statement, and keeps it unless a better one is here.
+pub(crate) fn keep_theirs(node: &Node, peer: &Authority, statement: &Signed) -> Result<(), Failure> {
+    let proof = TlogProof::parse(&statement.tlog_proof)?;
+    let digest = Hash::of(&statement.envelope);
+    check(peer, &proof, &statement.envelope)?;
+    let path = path(node.home(), &peer.root, &digest);
+    if is_cosigned_by_us(node, &proof.checkpoint)? || !path.is_file() {
+        home::write_durably(&path, &statement.tlog_proof)?;
+    }
+    Ok(())
+}
+
+/// The kept proof of a peer's statement.
+pub(crate) fn theirs(home: &Home, peer: &KeyId, digest: &Hash) -> Result<Option<TlogProof>, Failure> {
+    match home::read_file(&path(home, peer, digest), PROOF_BYTES)? {
+        None => Ok(None),
+        Some(bytes) => Ok(Some(TlogProof::parse(&bytes)?)),
+    }
+}
+
+fn check(peer: &Authority, proof: &TlogProof, envelope: &[u8]) -> Result<(), Failure> {
+    let refuse = |found: String| {
+        Failure::new(Code::Signature, "This proof does not show the statement in a ledger of its issuer.")
+            .instead_of(format!("a checkpoint of {}", peer.name), found)
+    };
+    let origin = proof.checkpoint.text.lines().next().unwrap_or_default();
+    let ledger = custodia_format::text::LedgerName::parse(origin)?;
+    let vkey = peer.ledger(&ledger).ok_or_else(|| refuse(origin.to_owned()))?;
+    check_ledger_signature(&proof.checkpoint, vkey).map_err(|error| refuse(error.to_string()))?;
+    proof.verify_inclusion(&Entry::of(envelope).leaf_hash()).map_err(|error| refuse(error.to_string()))?;
+    Ok(())
+}
+
+/// Whether our witness key has cosigned a note.
+fn is_cosigned_by_us(node: &Node, note: &Note) -> Result<bool, Failure> {
+    Ok(matches!(cosignature_time(note, &witness::own_vkey(node)?), Ok(Some(_))))
+}
+
+fn path(home: &Home, peer: &KeyId, digest: &Hash) -> PathBuf {
+    home.peer(peer).join("proofs").join(digest.to_string())
+}

@@ -1,0 +1,296 @@
+//! Packages on their way to us: documents checked before they are kept, chunks proven by the vault, the receipt signed
+//! only when everything is durable.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use custodia_exchange::{Code as WireCode, Cursor, Document, Midstates, Refused, Wanted};
+use custodia_format::body::{Body, Receipt};
+use custodia_format::key::KeyId;
+use custodia_format::kind::Kind;
+use custodia_format::ranges::Items;
+use custodia_format::record::FileItem;
+use custodia_format::statement::{Package, Statement};
+use custodia_format::{Hash, limits};
+use custodia_net::{DocumentSink, Incoming, Peer};
+use custodia_vault::{IncomingError, ItemPlan, MidstatesHere, Missing, PlanError};
+
+use crate::author::{self, BoundBy, Draft};
+use crate::failure::{Code, Failure};
+use crate::host::refused;
+use crate::operations::answers::Carried;
+use crate::outgoing::covered_bytes;
+use crate::{Node, history, home, keys, packages};
+
+/// A transfer to us as a session sees it.
+struct Arrival {
+    node: Arc<Node>,
+    peer: KeyId,
+    release: Hash,
+    package: Package,
+    items: Items,
+    /// Opened when the manifest is here.
+    transfer: OnceLock<Arc<custodia_vault::Incoming>>,
+    /// There is a receipt: nothing is wanted any more.
+    is_done: bool,
+}
+
+/// Whether the history and the manifest of a release to us are still missing.
+pub(crate) fn needs(node: &Node, peer: &KeyId, release: &Hash, root: &Hash) -> (bool, bool) {
+    (!history::path(node.home(), peer, release).is_file(), !node.home().manifest(root).is_file())
+}
+
+/// Opens the transfer of a release to us.
+pub(crate) fn open(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Arc<dyn Incoming>, Failure> {
+    let statement = release_to_us(node, release)?;
+    let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
+        return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
+    };
+    let is_done = receipt_of(node, release)?.is_some();
+    Ok(Arc::new(Arrival {
+        node: node.clone(),
+        peer: peer.root,
+        release: *release,
+        package,
+        items: body.items.clone(),
+        transfer: OnceLock::new(),
+        is_done,
+    }))
+}
+
+/// A release to us that our ledger holds.
+pub(crate) fn release_to_us(node: &Node, release: &Hash) -> Result<Statement, Failure> {
+    author::statement(node, release)?
+        .filter(|statement| history::is_to_us(node, &statement.body))
+        .ok_or_else(|| Failure::new(Code::UnknownStatement, "There is no such release to this node.").at(release))
+}
+
+/// The digest of our receipt for a release.
+pub(crate) fn receipt_of(node: &Node, release: &Hash) -> Result<Option<Hash>, Failure> {
+    let answers = node.index().answers(release)?;
+    let is_receipt = |row: &&custodia_index::Row| row.kind == Kind::Receipt.to_string() && author::is_own(node, row);
+    Ok(answers.iter().find(is_receipt).map(|row| row.digest))
+}
+
+/// Everything is proven: makes the content durable, signs and logs the receipt. The same receipt for ever.
+pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Hash, Failure> {
+    if let Some(receipt) = receipt_of(node, release)? {
+        return Ok(receipt);
+    }
+    let statement = release_to_us(node, release)?;
+    let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
+        return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
+    };
+    let transfer = transfer(node, release, &package, &body.items)?;
+    transfer.finish()?;
+    let carried = carried_of(&transfer);
+    let bytes = covered_bytes(node, &package.root, &body.items)?;
+    let key = keys::read(node.home(), keys::STATEMENT)?;
+    let desk = node.desk();
+    let receipt = match receipt_of(node, release)? {
+        Some(receipt) => receipt,
+        None => {
+            let receipt = Receipt { release: *release, items: body.items.clone(), bytes, findings: Vec::new() };
+            let draft = Draft {
+                in_reply_to: Some(*release),
+                package: Some(package),
+                bound_by: BoundBy::Reader(peer.root),
+                ..Draft::of(Body::Receipt(receipt))
+            };
+            author::say(node, draft, &[&key])?.digest
+        }
+    };
+    drop(desk);
+    // The receipt is in the ledger: what is left of the transfer is of no use any more.
+    let written = serde_json::to_vec(&carried).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+    home::write_durably(&carried_path(node, release), &written)?;
+    drop(transfer);
+    node.vault().forget_transfer(release)?;
+    Ok(receipt)
+}
+
+/// How much of a release to us has been carried. Kept after the end of the transfer too: no evidence, no case in it.
+pub(crate) fn carried(
+    node: &Node,
+    release: &Hash,
+    package: &Package,
+    items: &Items,
+) -> Result<Option<Carried>, Failure> {
+    if let Some(bytes) = home::read_file(&carried_path(node, release), 4096)? {
+        return Ok(serde_json::from_slice(&bytes).ok());
+    }
+    if !node.home().manifest(&package.root).is_file() || receipt_of(node, release)?.is_some() {
+        return Ok(None);
+    }
+    transfer(node, release, package, items).map(|transfer| Some(carried_of(&transfer)))
+}
+
+fn carried_path(node: &Node, release: &Hash) -> PathBuf {
+    node.home().desk().join("carried").join(format!("{release}.json"))
+}
+
+fn carried_of(transfer: &custodia_vault::Incoming) -> Carried {
+    let stats = transfer.stats();
+    Carried {
+        bytes: stats.bytes,
+        proven: stats.bytes_proven,
+        travelled: stats.bytes_travelled,
+        again: stats.bytes_again,
+        reused: stats.bytes_reused,
+    }
+}
+
+fn transfer(
+    node: &Node,
+    release: &Hash,
+    package: &Package,
+    items: &Items,
+) -> Result<Arc<custodia_vault::Incoming>, Failure> {
+    let plan = || {
+        let mut plan = Vec::new();
+        let read = packages::items_of(node.home(), &package.root, |record, item| {
+            if items.contains(record) {
+                plan.push(ItemPlan { record, size: item.size, sha256: item.sha256, midstates: item.midstates });
+            }
+            Ok(())
+        });
+        read.map(|()| plan).map_err(|failure| PlanError::Unreadable(Box::new(failure)))
+    };
+    Ok(node.vault().transfer(release, plan)?)
+}
+
+impl Arrival {
+    fn transfer(&self) -> Result<&Arc<custodia_vault::Incoming>, Refused> {
+        if let Some(transfer) = self.transfer.get() {
+            return Ok(transfer);
+        }
+        let transfer = transfer(&self.node, &self.release, &self.package, &self.items).map_err(refused)?;
+        Ok(self.transfer.get_or_init(|| transfer))
+    }
+}
+
+impl Incoming for Arrival {
+    fn root(&self) -> Hash {
+        self.package.root
+    }
+
+    fn document(&self, document: Document, bytes: u64) -> Result<Box<dyn DocumentSink>, Refused> {
+        let limit = match document {
+            Document::History => history::HISTORY_BYTES,
+            Document::Manifest => limits::MANIFEST_BYTES,
+        };
+        if bytes > limit {
+            return Err(WireCode::Quota.into());
+        }
+        let folder = self.node.vault().transfer_folder(&self.release).map_err(|error| refused(error.into()))?;
+        let new = home::NewFile::create(&folder).map_err(refused)?;
+        let (node, peer, release, package) = (self.node.clone(), self.peer, self.release, self.package);
+        Ok(Box::new(Sink { node, peer, release, package, document, new }))
+    }
+
+    fn wants(&self, after: Cursor, limit: usize) -> Result<Vec<Wanted>, Refused> {
+        if self.is_done {
+            return Ok(Vec::new());
+        }
+        let missing = self.transfer()?.missing(after.record, after.chunk, limit).map_err(from_vault)?;
+        Ok(missing.into_iter().map(wanted).collect())
+    }
+
+    fn midstates(&self, record: u64, midstates: &[u8]) -> Result<(), Refused> {
+        self.transfer()?.take_midstates(record, midstates).map_err(from_vault)
+    }
+
+    fn chunk(&self, record: u64, chunk: u64, bytes: &[u8]) -> Result<(), Refused> {
+        self.transfer()?.take_chunk(record, chunk, bytes).map(drop).map_err(from_vault)
+    }
+
+    fn sync(&self) -> Result<(), Refused> {
+        match self.transfer.get() {
+            Some(transfer) => transfer.sync().map_err(from_vault),
+            None => Ok(()),
+        }
+    }
+}
+
+fn wanted(missing: Missing) -> Wanted {
+    Wanted {
+        record: missing.record,
+        size: missing.size,
+        first_chunk: missing.first_chunk,
+        count: missing.count,
+        midstates: match missing.midstates {
+            MidstatesHere::Yes => Midstates::Held,
+            MidstatesHere::No => Midstates::Wanted,
+        },
+    }
+}
+
+/// A chunk that does not prove is the peer's and is asked for again; the rest ends the transfer.
+fn from_vault(error: IncomingError) -> Refused {
+    match error {
+        IncomingError::NotProven { .. } | IncomingError::NotMidstates { .. } | IncomingError::MidstatesFirst { .. } => {
+            tracing::warn!(%error, "content did not prove");
+            WireCode::Chunk.into()
+        }
+        other => refused(other.into()),
+    }
+}
+
+/// A document that is coming in.
+struct Sink {
+    node: Arc<Node>,
+    peer: KeyId,
+    release: Hash,
+    package: Package,
+    document: Document,
+    new: home::NewFile,
+}
+
+impl DocumentSink for Sink {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let path = self.new.path().to_owned();
+        let file: &mut File = self.new.file();
+        file.write_all(bytes).map_err(|error| refused(Failure::io(&error, path)))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Refused> {
+        let Self { node, peer, release, package, document, new } = *self;
+        let checked = match document {
+            Document::History => check_history(&node, &release, &package, &new),
+            Document::Manifest => check_manifest(&package, &new),
+        };
+        if let Err(failure) = checked {
+            refused(failure);
+            return Err(WireCode::Manifest.into());
+        }
+        let path = match document {
+            Document::History => history::path(node.home(), &peer, &release),
+            Document::Manifest => node.home().manifest(&package.root),
+        };
+        new.keep_as(&path).map_err(refused)
+    }
+}
+
+fn check_history(node: &Node, release: &Hash, package: &Package, new: &home::NewFile) -> Result<(), Failure> {
+    let bytes = home::read_file(new.path(), history::HISTORY_BYTES)?.unwrap_or_default();
+    history::check(node, &package.root, release, &bytes)
+}
+
+/// A manifest must close to the released root, have as many records as the release says, and name items that fit.
+fn check_manifest(package: &Package, new: &home::NewFile) -> Result<(), Failure> {
+    let mut records = 0;
+    let root = packages::read_records(new.path(), |number, record| {
+        records = number + 1;
+        FileItem::of(&record)?;
+        Ok(())
+    })?;
+    if root == package.root && records == package.records {
+        return Ok(());
+    }
+    Err(Failure::new(Code::PeerMisbehaved, "The manifest does not close to the released root.").instead_of(
+        format!("{} records, root {}", package.records, package.root),
+        format!("{records} records, root {root}"),
+    ))
+}

@@ -1,0 +1,49 @@
+//! A running node: it takes calls of peers, delivers what is queued, and takes requests of its owner on its socket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::failure::Failure;
+use crate::outbox::Online;
+use crate::{Node, api};
+
+/// A node that has begun to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// Its ledger.
+    pub ledger: String,
+    /// Where it takes calls of peers, UDP.
+    pub address: SocketAddr,
+    /// Where it takes requests of its owner.
+    pub socket: String,
+}
+
+/// Runs a node until it is told to stop by SIGINT or SIGTERM, which ends it in good order: peers are told, what is proven
+/// is recorded.
+///
+/// # Errors
+/// What keeps it from listening. Once it listens, only its socket can end it.
+pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io(&error, "signals");
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+    let requests = api::listen(&node)?;
+    let online = Online::start(&node, node.config().listen)?;
+    on_listening(Listening {
+        ledger: node.config().ledger.to_string(),
+        address: online.address()?,
+        socket: node.home().socket().display().to_string(),
+    });
+    let ended = tokio::select! {
+        () = online.listen() => Ok(()),
+        failure = api::serve(node.clone(), requests) => Err(failure),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    online.stop(&node).await;
+    let _ = std::fs::remove_file(node.home().socket());
+    ended
+}
