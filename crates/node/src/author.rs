@@ -16,6 +16,7 @@ use custodia_ledger::{Document, Shelf};
 use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::keys::{self, Passphrase};
+use crate::operations::Decider;
 use crate::witness::{self, Whose};
 use crate::{edge, views};
 
@@ -140,12 +141,9 @@ fn bound(node: &Node, by: BoundBy) -> Option<Hash> {
     notes.last().map(|note| note.digest)
 }
 
-/// The officer who acts, and the key: the one named, or the only one there is.
-pub(crate) fn officer(
-    node: &Node,
-    named: Option<&str>,
-    passphrase: &Passphrase,
-) -> Result<(Pseudonym, SigningKey), Failure> {
+/// The officer who decides, and the key: the one named, or the only one there is.
+pub(crate) fn officer(node: &Node, by: &Decider) -> Result<(Pseudonym, SigningKey), Failure> {
+    let (named, passphrase) = (by.officer.as_deref(), by.passphrase.as_deref().unwrap_or_default());
     let mut pseudonyms = Vec::new();
     for row in own_of_kind(node, &Kind::Delegation)? {
         if let Some(Statement { body: Body::Delegation(delegation), .. }) = statement(node, &row.digest)? {
@@ -168,8 +166,13 @@ pub(crate) fn officer(
             .at(named.unwrap_or("none was delegated"))
             .next("custodia officer add NAME")
     })?;
-    let key = keys::open(node.home(), &keys::officer(pseudonym.as_str()), passphrase)?;
+    let key = keys::open(node.home(), &keys::officer(pseudonym.as_str()), &Passphrase::new(passphrase))?;
     Ok((pseudonym, key))
+}
+
+/// What the index has of a statement that is in the ledger.
+pub(crate) fn row(node: &Node, digest: &Hash) -> Result<Row, Failure> {
+    node.index().row(digest)?.ok_or_else(|| Failure::new(Code::Internal, "A logged statement has no row.").at(digest))
 }
 
 /// A statement that this node's ledger holds; none when its envelope is not here.

@@ -92,7 +92,7 @@ impl Station {
                     ..Draft::of(Body::Consignment(Consignment { release: digest }))
                 };
                 let said = author::say(&self.node, draft, &[&key]).map_err(refused)?;
-                self.row(&said.digest).map_err(refused)?
+                author::row(&self.node, &said.digest).map_err(refused)?
             }
         };
         drop(desk);
@@ -139,13 +139,6 @@ impl Station {
             author::keep(&self.node, &signed.envelope).map_err(refused)?;
         }
         Ok(())
-    }
-
-    fn row(&self, digest: &Hash) -> Result<Row, Failure> {
-        self.node
-            .index()
-            .row(digest)?
-            .ok_or_else(|| Failure::new(Code::Internal, "A logged statement has no row.").at(digest))
     }
 }
 
@@ -286,7 +279,7 @@ impl Host for Station {
     }
 
     fn statement(&self, peer: &Peer, digest: &Hash) -> Result<Signed, Refused> {
-        let row = self.row(digest).map_err(|_| Refused::new(WireCode::NotHere))?;
+        let row = author::row(&self.node, digest).map_err(|_| Refused::new(WireCode::NotHere))?;
         if !author::is_own(&self.node, &row) {
             return Err(WireCode::NotHere.into());
         }
@@ -303,7 +296,7 @@ impl Host for Station {
             Some(row) => row,
             None => {
                 let digest = receive::finish(&self.node, peer, release).map_err(refused)?;
-                self.row(&digest).map_err(refused)?
+                author::row(&self.node, &digest).map_err(refused)?
             }
         };
         self.send(peer, &row).map_err(refused)

@@ -29,7 +29,9 @@ pub(crate) fn ours(node: &Node, leaf_index: u64, reader: Option<&KeyId>) -> Resu
         Some(peer) => witness::of_peer(node.home(), peer, Whose::Ours),
         None => witness::ours(node.home()),
     };
-    let (checkpoint, size) = match notes.iter().find(|note| note.size > leaf_index) {
+    // A note that is ahead of this ledger is kept as a warning; nothing here leads to it.
+    let covering = leaf_index.saturating_add(1)..=node.ledger().size();
+    let (checkpoint, size) = match notes.iter().find(|note| covering.contains(&note.size)) {
         Some(first) => (merged(node, &notes, first)?, first.size),
         None => {
             let newest = node.ledger().checkpoint();

@@ -106,6 +106,8 @@ impl Operation for TrustAdd {
             &TrustedAuthority { name: name.clone(), root, since: day(edge::now()), until: None, channel },
         )?;
 
+        // Before anything is written: the node may sign, and the root key opens.
+        node.may_sign()?;
         let root_key =
             keys::open(node.home(), keys::ROOT, &Passphrase::new(self.passphrase.as_deref().unwrap_or_default()))?;
         let by = self.officer.as_deref().map(Pseudonym::parse).transpose()?;
@@ -215,6 +217,8 @@ impl Operation for OfficerAdd {
     type Answer = Officer;
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Officer, Failure> {
+        // Before a key is made for nothing.
+        node.may_sign()?;
         let passphrase = Passphrase::new(self.passphrase.as_deref().unwrap_or_default());
         let root = keys::open(node.home(), keys::ROOT, &passphrase)?;
         let _desk = node.desk();

@@ -9,7 +9,7 @@ use custodia_ledger::{Depth, Severity};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Checked, LedgerHead, StatementLine, Text};
-use super::hand_over::line;
+use super::inbox::line;
 use crate::Node;
 use crate::api::{Operation, Progress, Reporter};
 use crate::failure::{Code, Failure};

@@ -1,17 +1,34 @@
 //! Everything that a node can be asked to do: one type per operation, its work below it.
 
+mod answer;
 pub mod answers;
 pub(crate) mod authority;
 mod doctor;
-mod hand_over;
+mod inbox;
 mod ledger;
 mod prove;
+mod queue;
 mod seal;
+mod send;
 
+pub use answer::{Accept, Refuse};
 pub(crate) use authority::own_card;
 pub use authority::{Card, OfficerAdd, TrustAdd, TrustExport, TrustList};
 pub use doctor::Doctor;
-pub use hand_over::{Accept, Inbox, Queue, Refuse, Send, Show};
+pub use inbox::{Inbox, Show};
 pub use ledger::{LedgerCheckpoint, LedgerFsck, LedgerList, LedgerProve, LedgerShow};
 pub use prove::{Export, Prove};
+pub use queue::Queue;
 pub use seal::Seal;
+pub use send::Send;
+
+use serde::{Deserialize, Serialize};
+
+/// The person who decides.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Decider {
+    /// The officer's pseudonym; the only one there is when nobody is named.
+    pub officer: Option<String>,
+    /// What the officer's key lies under.
+    pub passphrase: Option<String>,
+}

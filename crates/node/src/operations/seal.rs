@@ -10,12 +10,13 @@ use custodia_format::text::{Code as CodeText, Time, to_b64};
 use custodia_vault::{ImportedFile, Plan};
 use serde::{Deserialize, Serialize};
 
+use super::Decider;
 use super::answers::Sealed;
 use crate::api::{Operation, Progress, Reporter};
 use crate::author::{self, Draft};
 use crate::convert::unsealable;
 use crate::failure::{Code, Failure};
-use crate::keys::{self, Passphrase};
+use crate::keys;
 use crate::{Node, packages};
 
 /// Seal a package.
@@ -29,10 +30,8 @@ pub struct Seal {
     pub note: Option<String>,
     /// Only say what would be sealed.
     pub dry_run: bool,
-    /// The officer who seals.
-    pub officer: Option<String>,
-    /// What the officer's key lies under.
-    pub passphrase: Option<String>,
+    /// Who seals.
+    pub by: Decider,
 }
 
 impl Operation for Seal {
@@ -60,8 +59,7 @@ impl Operation for Seal {
         }
         // Before anything long begins: the node may sign, and the officer's key opens.
         node.may_sign()?;
-        let passphrase = Passphrase::new(self.passphrase.as_deref().unwrap_or_default());
-        let (pseudonym, officer) = author::officer(node, self.officer.as_deref(), &passphrase)?;
+        let (pseudonym, officer) = author::officer(node, &self.by)?;
         let statement_key = keys::read(node.home(), keys::STATEMENT)?;
         let watching = Watching::new(reporter, files, bytes);
         let imported = node.vault().import(&plan, node.cores(), &watching)?;

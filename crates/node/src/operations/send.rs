@@ -1,0 +1,261 @@
+//! Handing a package over: the release, and the wait for its receipt.
+
+use std::sync::Arc;
+
+use custodia_exchange::{Event, Phase};
+use custodia_format::Hash;
+use custodia_format::body::{Body, Limits, Onward, Originator, Recipient, Release, Text};
+use custodia_format::key::KeyId;
+use custodia_format::kind::Kind;
+use custodia_format::ranges::Items;
+use custodia_format::statement::{Package, Statement};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Decider;
+use super::answers::Delivery;
+use super::inbox::releases_to_us;
+use super::queue::transfer;
+use crate::api::{Operation, Progress, Reporter};
+use crate::author::{self, Draft};
+use crate::failure::{Code, Failure};
+use crate::keys;
+use crate::outbox::Online;
+use crate::watch::News;
+use crate::{Node, packages, receive};
+
+/// Hand a package over.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Send {
+    /// The package, by a prefix of its id.
+    pub package: String,
+    /// The recipient, by its name in the trust file.
+    pub to: String,
+    /// What it is for.
+    pub purpose: String,
+    /// The request or order that it answers.
+    pub legal_basis: String,
+    /// Wait until the receipt is here.
+    pub wait: bool,
+    /// Who releases.
+    pub by: Decider,
+}
+
+impl Operation for Send {
+    const NAME: &'static str = "send";
+    type Answer = Delivery;
+
+    fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Delivery, Failure> {
+        let root = packages::find(node, &self.package)?;
+        let peer = node.peers().named(&self.to)?;
+        let release = match open_release(node, &root, &peer.root)? {
+            Some(release) => release,
+            None => self.release(node, &root)?,
+        };
+        let bytes_sent = match (self.wait, node.online()) {
+            (false, Some(online)) => {
+                online.wake();
+                0
+            }
+            (false, None) => 0,
+            (true, Some(online)) => deliver(node, &online, &peer.root, &release, reporter)?,
+            (true, None) => {
+                let runtime = runtime()?;
+                // A port of its own for this delivery: nobody is to call here.
+                let online = Online::start(node, std::net::SocketAddr::from(([0, 0, 0, 0], 0)))?;
+                let delivered = deliver(node, &online, &peer.root, &release, reporter);
+                runtime.block_on(online.stop(node));
+                delivered?
+            }
+        };
+        let row = author::row(node, &release)?;
+        Ok(Delivery { transfer: transfer(node, &row)?, bytes_sent })
+    }
+}
+
+impl Send {
+    /// Signs the release. What stands on a release to us repeats its limits and never widens them.
+    fn release(&self, node: &Arc<Node>, root: &Hash) -> Result<Hash, Failure> {
+        let peer = node.peers().named(&self.to)?;
+        let card = peer.card()?;
+        let ledger = card
+            .ledgers
+            .last()
+            .ok_or_else(|| Failure::new(Code::UnknownPeer, format!("The card of {} names no ledger.", peer.name)))?;
+        let package = package_here(node, root)?;
+        let purpose = Text::parse(&self.purpose).map_err(|error| Failure::from(error).at("--purpose"))?;
+        let legal_basis = Text::parse(&self.legal_basis).map_err(|error| Failure::from(error).at("--legal-basis"))?;
+        let (limits, originator) = match stands_on(node, root)? {
+            None => (
+                Limits {
+                    use_: purpose.clone(),
+                    onward: Onward::Consent,
+                    lead_only: false,
+                    return_: false,
+                    retain_until: None,
+                },
+                None,
+            ),
+            Some((statement, ours)) => {
+                refuse_onward(&ours.limits, &peer.name, &statement)?;
+                let giver = node.peers().all().into_iter().find(|known| known.ledger(&statement.head.ledger).is_some());
+                let giver = giver.map(|giver| Originator { name: giver.name.clone(), root: giver.root });
+                (ours.limits, ours.originator.or(giver))
+            }
+        };
+        let body = Release {
+            recipient: Recipient { name: peer.name.clone(), root: peer.root, ledger: ledger.origin.clone() },
+            items: Items::All,
+            purpose,
+            legal_basis,
+            limits,
+            originator,
+        };
+        let (pseudonym, officer) = author::officer(node, &self.by)?;
+        let statement_key = keys::read(node.home(), keys::STATEMENT)?;
+        let _desk = node.desk();
+        let draft =
+            Draft { package: Some(package), officer: Some(pseudonym), ..Draft::of(Body::Release(Box::new(body))) };
+        Ok(author::say(node, draft, &[&statement_key, &officer])?.digest)
+    }
+}
+
+/// The release that our custody of a package stands on: that of our latest consignment.
+fn stands_on(node: &Node, root: &Hash) -> Result<Option<(Statement, Release)>, Failure> {
+    let rows = author::own_rows(node, root)?;
+    let consignment = rows.iter().rev().find(|row| row.kind == Kind::Consignment.to_string());
+    let Some(release) = consignment.and_then(|row| row.in_reply_to) else { return Ok(None) };
+    let statement = receive::release_to_us(node, &release)?;
+    match statement.body.clone() {
+        Body::Release(body) => Ok(Some((statement, *body))),
+        _ => Ok(None),
+    }
+}
+
+/// The node does not hand on what it was given not to be handed on.
+fn refuse_onward(limits: &Limits, to: &custodia_format::text::Label, statement: &Statement) -> Result<(), Failure> {
+    let allowed = match &limits.onward {
+        Onward::None => "nobody".to_owned(),
+        Onward::Consent => return Ok(()),
+        Onward::List(names) if names.contains(to) => return Ok(()),
+        Onward::List(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    Err(Failure::new(Code::NotYet, "The limits under which this package was given forbid handing it on to them.")
+        .at(format!("the release by {}", statement.head.issuer.name))
+        .instead_of(format!("onward to {allowed}"), to.as_str())
+        .safe("Nothing was signed or sent.")
+        .next(format!("ask {} for a release with other limits", statement.head.issuer.name)))
+}
+
+/// A package whose records and items are all here.
+fn package_here(node: &Node, root: &Hash) -> Result<Package, Failure> {
+    let package = package(node, root)?;
+    if node.home().manifest(root).is_file() {
+        let is_ours = author::own_rows(node, root)?.iter().any(|row| row.kind == Kind::Seal.to_string());
+        let releases = releases_to_us(node, Some(root))?;
+        let is_whole =
+            releases.iter().map(|(row, _)| receive::receipt_of(node, &row.digest)).collect::<Result<Vec<_>, _>>()?;
+        if is_ours || is_whole.iter().any(Option::is_some) {
+            return Ok(package);
+        }
+    }
+    Err(Failure::new(Code::NotYet, "This package is not wholly here yet.").at(root).next("custodia inbox"))
+}
+
+/// A package that something was said of here.
+pub(crate) fn package(node: &Node, root: &Hash) -> Result<Package, Failure> {
+    for row in node.index().of_package(root)? {
+        if let Some(package) = author::statement(node, &row.digest)?.and_then(|statement| statement.head.package) {
+            return Ok(package);
+        }
+    }
+    Err(Failure::new(Code::UnknownPackage, "Nothing was said of this package here.").at(root))
+}
+
+/// Our release of a package to this authority that nothing has ended: asking twice sends once.
+fn open_release(node: &Node, root: &Hash, peer: &KeyId) -> Result<Option<Hash>, Failure> {
+    for row in author::own_rows(node, root)?.iter().rev().filter(|row| row.kind == Kind::Release.to_string()) {
+        let body = author::statement(node, &row.digest)?.map(|statement| statement.body);
+        if matches!(body, Some(Body::Release(body)) if body.recipient.root == *peer) {
+            let is_refused = node.index().answers(&row.digest)?.iter().any(|row| row.kind == Kind::Refusal.to_string());
+            return Ok((!is_refused).then_some(row.digest));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits until the receipt for a release is here; gives the bytes that were sent meanwhile.
+///
+/// A link that breaks is made again; who is not there, does not know us, or refuses, ends the wait. The release stays
+/// queued in any case.
+fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter: &Reporter) -> Result<u64, Failure> {
+    let runtime = runtime()?;
+    let mut news = online.watch().listen();
+    online.wake();
+    let total = match author::statement(node, release)? {
+        Some(statement) => crate::outgoing::released_bytes(node, &statement)?,
+        None => 0,
+    };
+    let (mut sent_before, mut sent_now) = (0, 0);
+    loop {
+        if reporter.is_abandoned() {
+            return Err(Failure::new(Code::Interrupted, "Nobody waits for the receipt any more.")
+                .safe("The release stays queued."));
+        }
+        // A session may have shown that this ledger is behind, or a disk have failed: no receipt could be logged any more.
+        node.may_sign()?;
+        let answers = node.index().answers(release)?;
+        let of_peer =
+            |kind: Kind| answers.iter().find(|row| row.kind == kind.to_string() && !author::is_own(node, row));
+        if of_peer(Kind::Receipt).is_some() {
+            return Ok(sent_before + sent_now);
+        }
+        if let Some(row) = of_peer(Kind::Refusal) {
+            return Err(custodia_net::LinkError::Declined { refusal: row.digest }.into());
+        }
+        let told = match runtime.block_on(tokio::time::timeout(std::time::Duration::from_secs(1), news.recv())) {
+            Ok(Ok(told)) => told,
+            // A second without news, or more news than could be kept: the ledger says what matters.
+            Err(_) | Ok(Err(RecvError::Lagged(_))) => continue,
+            Ok(Err(RecvError::Closed)) => {
+                return Err(Failure::new(Code::Interrupted, "The node goes down.").safe("The release stays queued."));
+            }
+        };
+        match told {
+            News::Session(Event::Sending { release: about, phase }) if about == *release => {
+                if let Phase::Content { bytes, .. } = phase {
+                    sent_now = bytes;
+                }
+                reporter.progress(progress(&phase, sent_before + sent_now, total));
+            }
+            News::Attempt(about, failure, seconds) if about == *peer => {
+                sent_before += std::mem::take(&mut sent_now);
+                if failure.code != Code::LinkLost {
+                    return Err(*failure);
+                }
+                let note = format!("The link was lost; what is proven there stays. Next try in {seconds} s.");
+                reporter.progress(Progress::note("send", note));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn progress(phase: &Phase, bytes: u64, bytes_total: u64) -> Progress {
+    let note = match phase {
+        Phase::Announced => Some("The release is announced."),
+        Phase::Consigned => Some("The recipient signed the consignment: existence is fixed in its ledger."),
+        Phase::Proven => Some("The recipient has proven every byte."),
+        Phase::Receipted { .. } => Some("The receipt is in this ledger."),
+        _ => None,
+    };
+    let phase = match phase {
+        Phase::Proven | Phase::Receipted { .. } => "receipt",
+        _ => "send",
+    };
+    Progress { phase: phase.to_owned(), bytes, bytes_total, items: 0, items_total: 0, note: note.map(str::to_owned) }
+}
+
+fn runtime() -> Result<tokio::runtime::Handle, Failure> {
+    tokio::runtime::Handle::try_current().map_err(|error| Failure::new(Code::Internal, error.to_string()))
+}
