@@ -351,3 +351,6 @@ pub(crate) fn owed(node: &Node, peer: &Peer) -> Result<Vec<Hash>, Failure> {
 fn settled_path(node: &Node, peer: &KeyId, digest: &Hash) -> std::path::PathBuf {
     node.home().peer(peer).join("settled").join(digest.to_string())
 }
+
+#[cfg(test)]
+mod tests;
