@@ -41,7 +41,7 @@ impl Node {
     /// Opens the node of a home: takes its lock, finishes what a crash interrupted, brings the views up to date.
     ///
     /// # Errors
-    /// [`Code::NoHome`], [`Code::Perm`], [`Code::Config`], [`Code::Locked`], [`Code::Keystore`], or what the ledger says
+    /// E-NO-HOME, E-PERM, E-CONFIG, E-LOCKED, E-KEYSTORE, or what the ledger says
     /// of itself.
     pub fn open(home: &Home) -> Result<Self, Failure> {
         let config = Config::read(home)?;
