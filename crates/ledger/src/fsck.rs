@@ -14,7 +14,7 @@ use custodia_format::{Hash, limits};
 use custodia_merkle::{Frontier, leaf_hash};
 
 use crate::head::Head;
-use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, tile_bytes, tile_path};
+use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, LEDGER, tile_bytes, tile_path};
 use crate::storage::{Storage, StorageError};
 use crate::tail::hashes;
 use crate::tiles::{cut, in_row, range};
@@ -100,6 +100,7 @@ pub fn run(storage: &dyn Storage, vkey: &Vkey, depth: Depth, progress: &mut dyn 
     if let Some(checkpoint) = check.checkpoints(vkey, depth) {
         check.of_entries = checkpoint.size;
         check.report.entries = checkpoint.size;
+        check.tell();
         check.entries(&checkpoint);
         check.other_files(checkpoint.size);
     }
@@ -164,8 +165,9 @@ impl Check<'_> {
         let mut read = self.read(&path, tile_bytes(&tile));
         if matches!(read, Ok(None)) && tile != full {
             let bytes = self.read(&tile_path(&full), tile_bytes(&full));
-            read = bytes
-                .and_then(|bytes| bytes.map(|bytes| cut(tile, &bytes)).transpose().map_err(|error| error.to_string()));
+            read = bytes.and_then(|bytes| {
+                bytes.map(|bytes| cut(tile, &bytes, full.width)).transpose().map_err(|error| error.to_string())
+            });
         }
         let read = read.and_then(|bytes| bytes.ok_or_else(|| format!("it is missing ({})", range(tile))));
         read.map_err(|what| self.damage(&path, what)).ok()
@@ -258,7 +260,7 @@ impl Check<'_> {
 
     /// Every other file of `ledger/`: earlier partial tiles must be the beginnings of the newest; strangers are remarks.
     fn other_files(&mut self, size: u64) {
-        let listed = self.storage.list("ledger").map_err(|error| self.damage("ledger", error)).unwrap_or_default();
+        let listed = self.storage.list(LEDGER).map_err(|error| self.damage(LEDGER, error)).unwrap_or_default();
         let mut newest: Option<(Tile, Vec<u8>)> = None;
         for file in listed {
             let relative = file.path.strip_prefix("ledger/").unwrap_or_default();
@@ -275,6 +277,7 @@ impl Check<'_> {
             if wide == tile {
                 continue;
             }
+            self.tell();
             let Ok(Some(bytes)) = self.read(&file.path, tile_bytes(&wide)) else {
                 self.damage(&file.path, "it cannot be read");
                 continue;
@@ -284,7 +287,7 @@ impl Check<'_> {
                 newest = self.storage.read(&tile_path(&wide), tile_bytes(&wide)).ok().map(|bytes| (wide, bytes));
             }
             let Some((_, whole)) = &newest else { continue };
-            if cut(tile, &whole.clone()).ok().as_ref() != Some(&bytes) {
+            if cut(tile, whole, wide.width).ok().as_ref() != Some(&bytes) {
                 self.damage(&file.path, format!("it is not the beginning of {}", tile_path(&wide)));
             }
         }

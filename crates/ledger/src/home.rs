@@ -11,6 +11,8 @@ pub(crate) const STAGE: &str = "state/stage";
 pub(crate) const ORDER: &str = "state/order";
 /// Why signing stopped; there until a full check passed.
 pub(crate) const POISONED: &str = "state/poisoned";
+/// The folder that others read.
+pub(crate) const LEDGER: &str = "ledger";
 /// The checkpoint that readers see.
 pub(crate) const CHECKPOINT: &str = "ledger/checkpoint";
 /// The folder of documents that are signed and not yet in the ledger.

@@ -192,8 +192,12 @@ impl Ledger {
     /// # Errors
     /// [`ReadError`].
     pub fn entry(&self, index: u64) -> Result<Entry, ReadError> {
-        let out_of_range = ReadError::OutOfRange { asked: index, size: self.size() };
-        let bundle = self.bundle(index / TILE_WIDTH)?;
+        let size = self.size();
+        let out_of_range = ReadError::OutOfRange { asked: index, size };
+        if index >= size {
+            return Err(out_of_range);
+        }
+        let bundle = self.shared.tiles.entries(index / TILE_WIDTH, size)?;
         bundle.into_iter().nth((index % TILE_WIDTH) as usize).ok_or(out_of_range)
     }
 
@@ -278,8 +282,8 @@ impl Ledger {
         Ok(self.health())
     }
 
-    /// Checks everything again from the entries up, while the ledger goes on. `progress` is called after each bundle and
-    /// each document.
+    /// Checks everything again from the entries up, while the ledger goes on. `progress` is called at the
+    /// start, after each bundle and each document, and before each tile that later ones contain.
     pub fn fsck(&self, depth: Depth, progress: &mut dyn FnMut(FsckProgress)) -> FsckReport {
         fsck::run(self.shared.storage(), self.vkey(), depth, progress)
     }

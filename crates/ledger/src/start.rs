@@ -10,18 +10,21 @@ use custodia_format::key::SigningKey;
 use custodia_format::note::{Note, Vkey};
 use custodia_format::tile::TILE_WIDTH;
 use custodia_format::{Hash, limits};
+use custodia_merkle::tree_root;
 
 use crate::APPEND_DOCUMENTS;
 use crate::commit::{Committer, NewDocument, apply};
 use crate::fsck::{self, Depth};
 use crate::head::Head;
 use crate::health::Health;
-use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, ORDER, ORDER_BYTES, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf};
+use crate::home::{
+    CHECKPOINT, HEAD, HEAD_BYTES, LEDGER, ORDER, ORDER_BYTES, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf,
+};
 use crate::storage::{NewFile, Rename, Storage, StorageError};
 use crate::tail::Tail;
-use crate::tiles::Tiles;
+use crate::tiles::{Tiles, Tree};
 
-/// Why there is no ledger to open, or none to create. Nothing was changed.
+/// Why there is no ledger to open, or none to create. Nothing was changed, but for what [`OpenError::Create`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -46,7 +49,7 @@ pub enum OpenError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The first checkpoint could not be committed.
+    /// The first checkpoint could not be committed, or that is not known: then it is found by opening the ledger.
     #[error("the ledger could not be created: {why}")]
     Create {
         /// What failed.
@@ -73,10 +76,11 @@ pub(crate) struct Start {
 
 /// Makes an empty ledger and signs its first checkpoint, of size 0.
 pub(crate) fn create(storage: &Arc<dyn Storage>, vkey: &Vkey, key: SigningKey) -> Result<Start, OpenError> {
-    for path in [HEAD, CHECKPOINT] {
-        if read(storage.as_ref(), path, HEAD_BYTES)?.is_some() {
-            return Err(OpenError::Exists { path: path.to_owned() });
-        }
+    // Any file of `ledger/` is a trace: who lost both checkpoints must not sign a second history over the tiles.
+    let head = read(storage.as_ref(), HEAD, HEAD_BYTES)?.map(|_| HEAD.to_owned());
+    let trace = head.or(storage.list(LEDGER)?.into_iter().next().map(|file| file.path));
+    if let Some(path) = trace {
+        return Err(OpenError::Exists { path });
     }
     let tail = Tail::new();
     let frontier = tail.frontier().map_err(|error| OpenError::Create { why: error.to_string() })?;
@@ -117,20 +121,36 @@ pub(crate) fn open(
         mark_poisoned(storage.as_ref(), &why);
         Health::Poisoned { why }
     };
-    // Steps 3 and 4.
-    if let Err(why) = finish_last_commit(storage.as_ref(), &bytes, &head) {
-        let seen = public.ok().flatten().unwrap_or(head.signed);
-        return Ok(read_only(tiles, seen, poisoned(why)));
-    }
+    // Steps 3 and 4. Until the edge is known to be whole, readers are shown no more than what is published.
+    let public = public.ok().flatten();
+    let published = match finish_last_commit(storage.as_ref(), &bytes, &head) {
+        Ok(Finished::Applied) => Some(head.signed.clone()),
+        Ok(Finished::Before) => public,
+        Err(why) => return Ok(read_only(tiles, public.unwrap_or(head.signed), poisoned(why))),
+    };
+    let seen = || published.clone().unwrap_or_else(|| head.signed.clone());
     // Step 5: after a failed write everything is checked, not only the edge.
     if let Err(why) = check_after_poison(storage.as_ref(), vkey) {
-        return Ok(read_only(tiles, head.signed, Health::Poisoned { why }));
+        return Ok(read_only(tiles, seen(), Health::Poisoned { why }));
     }
     // Step 6.
     let (tail, frontier) = match check_edge(tiles, head.signed.checkpoint()) {
         Ok(edge) => edge,
-        Err(why) => return Ok(read_only(tiles, head.signed, Health::Poisoned { why })),
+        Err(why) => return Ok(read_only(tiles, seen(), Health::Poisoned { why })),
     };
+    let held = head.signed.checkpoint();
+    if published.as_ref().map(SignedCheckpoint::checkpoint) != Some(held) {
+        // Somebody put an older one there, or none; one that is not our past is kept.
+        let (seen, tree) = (seen(), Tree { tiles, size: held.size });
+        let Checkpoint { size, root, .. } = seen.checkpoint();
+        if tree_root(&tree, *size) != Ok(*root) {
+            let why = format!("size {size} with root {root} is public, another tree is here");
+            return Ok(read_only(tiles, head.signed, Health::RolledBack { why }));
+        }
+        if let Err(error) = storage.put(&[NewFile { path: CHECKPOINT, bytes: head.signed.note().print().as_bytes() }]) {
+            return Ok(read_only(tiles, seen, poisoned(error.to_string())));
+        }
+    }
     let (indexes, unreadable) = indexes(tiles, tail.size());
     if let Some(why) = unreadable {
         return Ok(Start { signed: head.signed, indexes, health: Health::Poisoned { why }, committer: None });
@@ -190,15 +210,24 @@ fn read_head(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<(Vec<u8>, Head)
     Ok(parsed.map(|head| Some((bytes, head))))
 }
 
+/// How far the last commit had come.
+enum Finished {
+    /// Its stage is there and was applied now, perhaps again.
+    Applied,
+    /// Its stage has made room for a plan that was not committed.
+    Before,
+}
+
 /// Steps 3 and 4: the head is written anew, because after a failed sync the system may show bytes that the disk does
 /// not hold; then its stage is applied, which finishes the last commit or changes nothing.
-fn finish_last_commit(storage: &dyn Storage, bytes: &[u8], head: &Head) -> Result<(), String> {
+fn finish_last_commit(storage: &dyn Storage, bytes: &[u8], head: &Head) -> Result<Finished, String> {
     storage.put(&[NewFile { path: HEAD, bytes }]).map_err(|error| error.to_string())?;
     let staged = read(storage, STAGE, STAGE_BYTES).map_err(|error| error.to_string())?;
     // Another stage is a plan that was not committed; then the head's own was applied before that plan was made.
-    let Some(staged) = staged.filter(|staged| Hash::of(staged) == head.stage) else { return Ok(()) };
+    let Some(staged) = staged.filter(|staged| Hash::of(staged) == head.stage) else { return Ok(Finished::Before) };
     let stage = crate::stage::Stage::parse(&staged).map_err(|error| error.to_string())?;
-    apply(storage, &stage, head.signed.note()).map_err(|error| error.to_string())
+    apply(storage, &stage, head.signed.note()).map_err(|error| error.to_string())?;
+    Ok(Finished::Applied)
 }
 
 fn check_after_poison(storage: &dyn Storage, vkey: &Vkey) -> Result<(), String> {
@@ -264,6 +293,12 @@ fn append_pending(storage: &dyn Storage, start: &mut Start) -> Result<(), String
     }
     storage.remove(&torn).map_err(text)?;
     storage.rename(&logged).map_err(text)?;
+    // Written anew like the head: what is seen after a failed write may not be on the disk, and a rename does not put
+    // it there.
+    let paths: Vec<String> = fresh.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
+    let files: Vec<NewFile<'_>> =
+        paths.iter().zip(&fresh).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
+    storage.put(&files).map_err(text)?;
     let order = read(storage, ORDER, ORDER_BYTES).map_err(text)?.unwrap_or_default();
     let order: HashMap<&[u8], usize> = order.split(|byte| *byte == b'\n').zip(0..).collect();
     let place = |new: &NewDocument| order.get(new.entry.sha256.to_string().as_bytes()).copied().unwrap_or(usize::MAX);

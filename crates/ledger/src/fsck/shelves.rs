@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use custodia_format::checkpoint::Checkpoint;
 use custodia_format::entry::Entry;
-use custodia_format::note::Vkey;
+use custodia_format::note::{Note, Vkey};
 use custodia_format::{Hash, limits};
 
 use super::Check;
 use crate::head::Head;
-use crate::home::{HEAD, HEAD_BYTES, ORDER, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf};
+use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, ORDER, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf};
 use crate::stage::Stage;
 
 impl Check<'_> {
@@ -29,17 +30,25 @@ impl Check<'_> {
     /// The head's stage, and what does not belong into `state/`.
     pub(super) fn state(&mut self, vkey: &Vkey) {
         let head = self.storage.read(HEAD, HEAD_BYTES).ok().and_then(|bytes| Head::parse(&bytes, vkey).ok());
+        // The least size that must be public now: a plan is made only when the commit before it is applied.
+        let mut least = head.as_ref().map_or(0, |head| head.signed.checkpoint().size);
         match self.read(STAGE, STAGE_BYTES) {
             Err(what) => self.damage(STAGE, what),
             Ok(None) => self.remark(STAGE, "it is missing; the next commit writes it anew"),
             Ok(Some(bytes)) => match head {
                 Some(head) if head.stage != Hash::of(&bytes) => self.remark(STAGE, "a plan that was not committed"),
-                _ => {
-                    if let Err(error) = Stage::parse(&bytes) {
-                        self.damage(STAGE, error);
-                    }
-                }
+                _ => match Stage::parse(&bytes) {
+                    Ok(stage) => least = stage.before,
+                    Err(error) => self.damage(STAGE, error),
+                },
             },
+        }
+        // Read after the stage, so that a commit that runs meanwhile can only have made it newer.
+        let public = self.storage.read(CHECKPOINT, limits::NOTE_BYTES as u64).ok();
+        let public =
+            public.and_then(|bytes| Note::parse(&bytes).ok()).and_then(|note| Checkpoint::parse_text(&note.text).ok());
+        if let Some(public) = public.filter(|public| public.size < least) {
+            self.damage(CHECKPOINT, format!("it went back to size {}: size {least} was published", public.size));
         }
         for file in self.list("state") {
             if file == POISONED {
@@ -52,17 +61,24 @@ impl Check<'_> {
 
     /// Every document on its shelf or in `pending/`, and every entry whose document is absent.
     pub(super) fn shelves(&mut self) {
+        let mut present = HashSet::new();
+        // Listed before the shelves: a document that a commit moves meanwhile is seen here or there.
         for path in self.list(PENDING) {
-            match Shelf::parse_pending_path(&path) {
-                None => self.remark(&path, "a stray file"),
-                Some((_, digest)) => {
-                    if self.document(&path, &digest).is_some() {
-                        self.remark(&path, "not yet in the ledger");
-                    }
+            let Some((_, digest)) = Shelf::parse_pending_path(&path) else {
+                self.remark(&path, "a stray file");
+                continue;
+            };
+            match self.read(&path, limits::NOTE_BYTES as u64) {
+                // Moved since.
+                Ok(None) => {}
+                Ok(Some(bytes)) if Hash::of(&bytes) != digest => {
+                    self.damage(&path, format!("its SHA-256 is {}, not its name", Hash::of(&bytes)));
                 }
+                Ok(Some(_)) if self.documents.contains_key(&digest) => _ = present.insert(digest),
+                Ok(Some(_)) => self.remark(&path, "not yet in the ledger"),
+                Err(what) => self.damage(&path, what),
             }
         }
-        let mut present = HashSet::new();
         for path in Shelf::ALL.into_iter().flat_map(|shelf| self.list(shelf.folder())).collect::<Vec<_>>() {
             let Some((_, digest)) = Shelf::parse_path(&path) else {
                 self.remark(&path, "a stray file");

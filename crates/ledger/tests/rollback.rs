@@ -1,0 +1,232 @@
+//! An older copy of the ledger, a head that does not count, a write that failed: when nothing is signed, what can be read
+//! all the same, and what lifts it.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use custodia_format::Hash;
+use custodia_format::checkpoint::Checkpoint;
+use custodia_format::key::SigningKey;
+use custodia_format::note::Note;
+use custodia_ledger::{AppendError, Depth, Health, Ledger, OpenError};
+use support::{
+    CHECKPOINT, Disk, HEAD, ORIGIN, POISONED, STAGE, checkpoint, create, digest, document, documents, home_of, key,
+    open,
+};
+
+/// Reads work, appending does not, nothing on the disk changes.
+fn is_read_only(ledger: &Ledger, disk: &Disk) {
+    let before = disk.durable();
+    let size = ledger.size();
+    assert!(matches!(ledger.append(documents(7000..7002)), Err(AppendError::Refused { .. })));
+    assert_eq!(ledger.append(documents(0..1)).unwrap()[0].index, 0, "what is in the ledger is answered");
+    assert_eq!(ledger.entry(size - 1).unwrap().sha256, digest(&document(size - 1)));
+    assert_eq!(ledger.document(document(0).shelf, &digest(&document(0))).unwrap(), Some(document(0).bytes));
+    ledger.prove(0, size).unwrap();
+    ledger.consistency(1, size).unwrap();
+    assert!(disk.durable() == before);
+}
+
+fn signed(size: u64, root: Hash) -> Note {
+    Checkpoint { origin: ORIGIN.to_owned(), size, root }.sign(&key()).unwrap()
+}
+
+/// A ledger of three commits, and its files after each.
+fn three_commits() -> (Disk, Vec<support::Files>) {
+    let disk = Disk::default();
+    let ledger = create(&disk);
+    let after = [0..4, 4..9, 9..300].map(|range| {
+        ledger.append(documents(range)).unwrap();
+        disk.files()
+    });
+    (disk, after.to_vec())
+}
+
+#[test]
+fn a_restored_copy_signs_until_it_meets_a_newer_note_of_its_own() {
+    let (disk, after) = three_commits();
+    disk.roll_back(&after[1], &["state/", "ledger/"]);
+    let newer = Note::parse(&after[2][CHECKPOINT]).unwrap();
+    // By itself it cannot know: the documents on the shelves are remarks, no more.
+    let ledger = open(&disk).unwrap();
+    assert_eq!((ledger.health(), ledger.size()), (Health::Signing, 9));
+    let report = ledger.fsck(Depth::Home, &mut |_| {});
+    assert!(report.is_sound() && report.findings.len() == 291, "{:?}", report.findings);
+
+    let health = ledger.confront(newer).unwrap();
+    assert!(matches!(&health, Health::RolledBack { why } if why.contains("300") && why.contains('9')), "{health}");
+    is_read_only(&ledger, &disk);
+    // It stays so, whatever comes later.
+    assert_eq!(ledger.confront(Note::parse(&after[0][CHECKPOINT]).unwrap()).unwrap(), health);
+}
+
+#[test]
+fn notes_that_fit_change_nothing_and_those_that_do_not_stop_signing() {
+    let (disk, after) = three_commits();
+    let ledger = open(&disk).unwrap();
+    for files in &after {
+        assert_eq!(ledger.confront(Note::parse(&files[CHECKPOINT]).unwrap()).unwrap(), Health::Signing);
+    }
+    assert_eq!(ledger.confront(signed(256, ledger.root(256).unwrap())).unwrap(), Health::Signing);
+    // No note of this ledger.
+    let other = SigningKey::from_seed(&[8; 32]);
+    let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: 400, root: Hash::ZERO };
+    assert!(ledger.confront(checkpoint.sign(&other).unwrap()).is_err());
+    let checkpoint = Checkpoint { origin: "other.example/1".to_owned(), ..checkpoint };
+    assert!(ledger.confront(checkpoint.sign(&key()).unwrap()).is_err());
+    let mut forged = signed(400, Hash::ZERO);
+    forged.lines[0].blob[0] ^= 1;
+    assert!(ledger.confront(forged).is_err());
+    assert_eq!(ledger.health(), Health::Signing);
+    // Ahead; of the same size and of an earlier one with another root.
+    for note in [signed(301, Hash::ZERO), signed(300, Hash::ZERO), signed(7, Hash::ZERO)] {
+        let ledger = open(&disk).unwrap();
+        assert!(matches!(ledger.confront(note).unwrap(), Health::RolledBack { .. }));
+        is_read_only(&ledger, &disk);
+    }
+}
+
+#[test]
+fn a_public_checkpoint_ahead_of_the_head_is_a_rollback() {
+    let (disk, after) = three_commits();
+    disk.roll_back(&after[1], &["state/"]);
+    for _ in 0..2 {
+        let before = disk.durable();
+        let ledger = open(&disk).unwrap();
+        assert!(matches!(ledger.health(), Health::RolledBack { .. }), "{}", ledger.health());
+        assert!(disk.durable() == before, "a start changes nothing");
+        is_read_only(&ledger, &disk);
+        assert!(!ledger.fsck(Depth::Home, &mut |_| {}).is_sound());
+    }
+    // Of the same size with another root.
+    let disk = home_of(8);
+    disk.meddle(CHECKPOINT, Some(signed(8, Hash::ZERO).print().into_bytes()));
+    assert!(matches!(open(&disk).unwrap().health(), Health::RolledBack { .. }));
+}
+
+#[test]
+fn an_older_public_folder_is_brought_up_to_the_head_or_not_signed_over() {
+    // One commit behind: the stage is applied again.
+    let (disk, after) = three_commits();
+    disk.roll_back(&after[1], &["ledger/"]);
+    let ledger = open(&disk).unwrap();
+    assert_eq!((ledger.health(), ledger.size()), (Health::Signing, 300));
+    assert!(disk.files() == after[2]);
+    drop(ledger);
+
+    // The checkpoint alone, or none, and the stage has made room for a plan.
+    for public in [Some(after[0][CHECKPOINT].to_vec()), None] {
+        disk.meddle(CHECKPOINT, public);
+        disk.meddle(STAGE, Some(b"a plan".to_vec()));
+        let ledger = open(&disk).unwrap();
+        assert_eq!((ledger.health(), ledger.size()), (Health::Signing, 300));
+        assert_eq!(checkpoint(&disk.file(CHECKPOINT).unwrap()).size, 300, "what a start shows is published");
+    }
+
+    // It is of another history: what readers saw is kept.
+    disk.meddle(CHECKPOINT, Some(signed(7, Hash::ZERO).print().into_bytes()));
+    disk.meddle(STAGE, Some(b"a plan".to_vec()));
+    let ledger = open(&disk).unwrap();
+    assert!(matches!(ledger.health(), Health::RolledBack { .. }));
+    is_read_only(&ledger, &disk);
+    assert_eq!(checkpoint(&disk.file(CHECKPOINT).unwrap()).size, 7);
+
+    // All of it is two commits behind: readers are shown what is there.
+    let (disk, after) = three_commits();
+    disk.roll_back(&after[0], &["ledger/"]);
+    disk.meddle(STAGE, Some(b"a plan".to_vec()));
+    let ledger = open(&disk).unwrap();
+    assert!(matches!(ledger.health(), Health::Poisoned { .. }));
+    assert_eq!(ledger.size(), 4);
+    is_read_only(&ledger, &disk);
+}
+
+#[test]
+fn a_head_that_does_not_count_is_never_made_again() {
+    for damage in [None, Some(b"nothing".to_vec()), Some(Vec::new())] {
+        let disk = home_of(20);
+        disk.meddle(HEAD, damage);
+        let ledger = open(&disk).unwrap();
+        assert!(matches!(ledger.health(), Health::Poisoned { .. }));
+        is_read_only(&ledger, &disk);
+        assert!(matches!(Ledger::create(disk.clone(), ORIGIN, key()), Err(OpenError::Exists { .. })));
+        disk.meddle(CHECKPOINT, Some(b"nothing".to_vec()));
+        assert!(matches!(open(&disk), Err(OpenError::Head { .. })));
+    }
+    // Another key, another name.
+    let disk = home_of(20);
+    assert!(matches!(Ledger::open(disk.clone(), ORIGIN, SigningKey::from_seed(&[8; 32])), Err(OpenError::Head { .. })));
+    assert!(matches!(Ledger::open(disk.clone(), "b.example/1", key()), Err(OpenError::Head { .. })));
+    assert!(matches!(Ledger::open(disk.clone(), "no name", key()), Err(OpenError::Name(_))));
+    assert!(matches!(Ledger::open(Disk::default(), ORIGIN, key()), Err(OpenError::NoLedger)));
+    // Both checkpoints are lost: the tiles are a trace, and no second history is signed over them.
+    disk.meddle(HEAD, None);
+    disk.meddle(CHECKPOINT, None);
+    assert!(matches!(open(&disk), Err(OpenError::NoLedger)));
+    assert!(matches!(Ledger::create(disk.clone(), ORIGIN, key()), Err(OpenError::Exists { .. })));
+}
+
+#[test]
+fn poison_stays_until_everything_was_checked() {
+    let disk = home_of(600);
+    // The stage of one more commit does not reach so far back.
+    open(&disk).unwrap().append(documents(600..601)).unwrap();
+    let far_away = "ledger/tile/0/000";
+    let whole = disk.file(far_away).unwrap();
+    let mut flipped = whole.clone();
+    flipped[17] ^= 1;
+    // Far from the edge, a start alone does not see it.
+    disk.meddle(far_away, Some(flipped.clone()));
+    assert_eq!(open(&disk).unwrap().health(), Health::Signing);
+    disk.meddle(POISONED, Some(b"a write failed\n".to_vec()));
+    for _ in 0..2 {
+        let ledger = open(&disk).unwrap();
+        assert!(matches!(ledger.health(), Health::Poisoned { why } if why.contains("tile/entries/000")));
+        assert_eq!(ledger.size(), 601);
+        assert!(matches!(ledger.append(documents(900..901)), Err(AppendError::Refused { .. })));
+        assert_eq!(disk.file(POISONED).unwrap(), b"a write failed\n");
+    }
+    disk.meddle(far_away, Some(whole));
+    let ledger = open(&disk).unwrap();
+    assert_eq!(ledger.health(), Health::Signing);
+    assert_eq!(disk.file(POISONED), None);
+    assert_eq!(ledger.append(documents(900..901)).unwrap()[0].index, 601);
+}
+
+#[test]
+fn damage_at_the_edge_stops_signing_without_a_mark() {
+    for path in ["ledger/tile/0/002.p/88", "ledger/tile/1/000.p/2", "ledger/tile/entries/002.p/88"] {
+        let disk = home_of(600);
+        let whole = disk.file(path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[40] ^= 1;
+        disk.meddle(path, Some(flipped));
+        // The stage writes it anew.
+        assert_eq!(open(&disk).unwrap().health(), Health::Signing);
+        let mut flipped = whole.clone();
+        flipped[40] ^= 1;
+        disk.meddle(path, Some(flipped));
+        disk.meddle(STAGE, Some(b"a plan".to_vec()));
+        let ledger = open(&disk).unwrap();
+        assert!(matches!(ledger.health(), Health::Poisoned { .. }), "{path}");
+        assert!(matches!(ledger.append(documents(900..901)), Err(AppendError::Refused { .. })));
+        disk.meddle(path, Some(whole));
+        assert_eq!(open(&disk).unwrap().health(), Health::Signing);
+    }
+}
+
+#[test]
+fn a_pending_document_of_other_bytes_is_not_signed() {
+    let disk = home_of(3);
+    let name = format!("pending/{}.json", digest(&document(3)));
+    disk.meddle(&name, Some(b"other bytes".to_vec()));
+    for _ in 0..2 {
+        let ledger = open(&disk).unwrap();
+        assert!(matches!(ledger.health(), Health::Poisoned { why } if why.contains(&name)));
+        assert_eq!(ledger.size(), 3);
+    }
+    disk.meddle(&name, Some(document(3).bytes));
+    let ledger = open(&disk).unwrap();
+    assert_eq!((ledger.health(), ledger.index_of_digest(&digest(&document(3)))), (Health::Signing, Some(3)));
+}
