@@ -1,0 +1,293 @@
+//! The command line: what can be said, and nothing of what it means.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Seal evidence, hand it over with signed receipts, prove its custody.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true, infer_subcommands = false)]
+#[command(
+    after_help = "First steps:\n  custodia demo                         three authorities on this machine, in a minute\n  \
+custodia init --name lab.example --display \"Laboratory\" --state XX --role lab\n  \
+custodia seal PHOTOS/ --case C-2026-031\n  custodia send PACKAGE --to prosecutor.example --wait\n  \
+custodia verify proof.json ITEMS/ --trust TRUSTFILE"
+)]
+pub(crate) struct Line {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The node's folder.
+    #[arg(long, global = true, env = "CUSTODIA_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print the result, or the failure, as one JSON document.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How long work shows how far it is.
+    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, value_name = "HOW")]
+    pub progress: ProgressStyle,
+    /// The file whose first line is the passphrase of the keys that the command needs.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Who decides, by pseudonym; needed where a node has several officers.
+    #[arg(long = "as", global = true, value_name = "O-N")]
+    pub officer: Option<String>,
+}
+
+/// How long work shows how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// A bar on a terminal, lines elsewhere.
+    Auto,
+    /// A bar.
+    Bar,
+    /// One line every ten seconds.
+    Lines,
+    /// Nothing.
+    None,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a node: its keys, its first officer, its card, its ledger.
+    Init(Init),
+    /// Print this authority's card, to be given to others.
+    Card,
+    /// Whom this node believes.
+    #[command(subcommand)]
+    Trust(Trust),
+    /// Who may sign for this authority.
+    #[command(subcommand)]
+    Officer(Officer),
+    /// Copy files into the vault, and sign what they are.
+    Seal(Seal),
+    /// Run the node: receive, deliver what is queued, take requests on its socket.
+    Serve,
+    /// Hand a package over to another authority.
+    Send(Send),
+    /// What was handed over and is not done yet, and why.
+    Queue {
+        /// Try now to deliver what waits.
+        #[arg(long)]
+        now: bool,
+    },
+    /// What others handed over to this authority.
+    Inbox,
+    /// A package, and all that was said of it.
+    Show {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+    },
+    /// Take a received package into custody, and sign for it.
+    Accept {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+    },
+    /// Refuse a package, and sign why.
+    Refuse {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Write the proof of a package: one file that verifies offline.
+    Prove {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+        /// Where to.
+        #[arg(long, value_name = "FILE", default_value = "proof.json")]
+        out: PathBuf,
+    },
+    /// Write a package for people without this program: its files, SHA256SUMS, the proof.
+    Export {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+        /// A folder that does not exist, or is empty.
+        dir: PathBuf,
+    },
+    /// Check a proof, with its files or without. Needs no node and no network.
+    Verify(Verify),
+    /// The append-only ledger.
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Look after the node's health.
+    Doctor,
+    /// Three authorities on this machine: seal, send, cut the link, resume, receive, verify, catch tampering.
+    Demo(Demo),
+    /// What a code such as E-LOCKED means.
+    Explain {
+        /// The code.
+        code: String,
+    },
+}
+
+/// Make a node.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The authority's name: lowercase letters, digits, dots and hyphens.
+    #[arg(long)]
+    pub name: String,
+    /// The authority's name as people write it.
+    #[arg(long, value_name = "TEXT")]
+    pub display: String,
+    /// The State, two letters; leave it out for an international body.
+    #[arg(long, value_name = "XX")]
+    pub state: Option<String>,
+    /// What it is: lab, prosecutor, central, tribunal, …
+    #[arg(long)]
+    pub role: String,
+    /// Where to listen for peers.
+    #[arg(long, value_name = "ADDR", default_value_t = custodia_node::default_listen())]
+    pub listen: SocketAddr,
+    /// Where peers reach this node, HOST:PORT; the listening address when left out.
+    #[arg(long = "address", value_name = "HOST:PORT")]
+    pub addresses: Vec<String>,
+    /// The first officer's name; it is kept in an annex, statements show the pseudonym O-1.
+    #[arg(long, value_name = "NAME")]
+    pub officer: Option<String>,
+    /// Keep the root key and the officers' keys without a passphrase.
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub no_passphrase: bool,
+}
+
+/// Whom this node believes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trust {
+    /// Believe the authority of this card from now on.
+    Add {
+        /// The card's file.
+        card: PathBuf,
+        /// The fingerprint that the authority told over another channel.
+        #[arg(long, value_name = "F")]
+        fingerprint: Option<String>,
+        /// How you met the key.
+        #[arg(long, value_enum, default_value_t = Channel::InPerson)]
+        channel: Channel,
+    },
+    /// Who is believed.
+    List,
+    /// Print the trust file, for `custodia verify --trust`.
+    Export,
+}
+
+/// How a key was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Channel {
+    /// Face to face.
+    InPerson,
+    /// On a call with somebody you know.
+    Call,
+    /// By letter.
+    Letter,
+    /// As published.
+    Published,
+}
+
+/// Who may sign for this authority.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Officer {
+    /// Delegate an officer: a key of their own, and the next pseudonym.
+    Add {
+        /// The officer's name; it is kept in an annex.
+        name: String,
+    },
+}
+
+/// Seal a package.
+#[derive(Debug, Args)]
+pub(crate) struct Seal {
+    /// Files and folders.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The case it belongs to.
+    #[arg(long, value_name = "CODE")]
+    pub case: String,
+    /// What it is, in a sentence.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Say what would be sealed, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Hand a package over.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Any unique beginning of its id, 8 characters or more.
+    pub package: String,
+    /// To whom, by the name in this node's trust file.
+    #[arg(long, value_name = "NAME")]
+    pub to: String,
+    /// What it is for.
+    #[arg(long, value_name = "TEXT", default_value = "investigation and prosecution")]
+    pub purpose: String,
+    /// The request or order that it answers.
+    #[arg(long, value_name = "TEXT", default_value = "not stated")]
+    pub legal_basis: String,
+    /// Wait until the signed receipt is on this disk.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Check a proof.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The proof.
+    pub proof: PathBuf,
+    /// The folder with its files.
+    pub dir: Option<PathBuf>,
+    /// Whom you believe.
+    #[arg(long, value_name = "TRUSTFILE")]
+    pub trust: Option<PathBuf>,
+    /// End with 13 when there are remarks.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// The append-only ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ledger {
+    /// The newest checkpoint, and who witnessed it.
+    Checkpoint,
+    /// The statements in it.
+    List,
+    /// One entry, and the statement it commits to.
+    Show {
+        /// Its leaf index.
+        n: u64,
+    },
+    /// The tlog-proof of one entry.
+    Prove {
+        /// Its leaf index.
+        n: u64,
+    },
+    /// Rebuild everything from the entries, and compare.
+    Fsck,
+}
+
+/// Three authorities on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The folder to seal; a sample set of an exhumation when left out.
+    pub path: Option<PathBuf>,
+    /// Where to leave the homes, the export and the proofs; a new folder in the temporary directory when left out.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Kill every process at so many random moments, and show that nothing is lost.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub kills: u32,
+    /// Draw those moments as another run did, which printed its seed.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+}

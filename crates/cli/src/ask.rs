@@ -1,0 +1,334 @@
+//! From a command to a request, and from its answer to words.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use custodia_court::CourtError;
+use custodia_node::api::{Door, Operation};
+use custodia_node::failure::{Code, Failure};
+use custodia_node::home::Home;
+use custodia_node::operations as op;
+use custodia_node::{Node, init};
+use serde::Serialize;
+
+use crate::args::{Channel, Command, Common, Init, Ledger, Officer, Trust, Verify};
+use crate::progress::Teller;
+use crate::{print, say};
+
+/// What a command ends with: an exit code, or a failure to be told.
+pub(crate) type Asked = Result<u8, Failure>;
+
+/// Bytes of a file that is read whole because somebody named it: a card, a passphrase.
+const NAMED_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Does a command that needs a node.
+pub(crate) async fn command(command: Command, common: &Common) -> Asked {
+    let home = home(common)?;
+    match command {
+        Command::Init(init) => make(&home, &init, common),
+        Command::Card => {
+            let card = call(&home, common, |_| op::Card {}).await?;
+            if !common.json {
+                say::fingerprint(&card);
+            }
+            answer(common, &card, |card| format!("{}\n", card.envelope))
+        }
+        Command::Trust(Trust::Add { card, fingerprint, channel }) => {
+            let card = read_text(&card)?;
+            let channel = match channel {
+                Channel::InPerson => "in-person",
+                Channel::Call => "call",
+                Channel::Letter => "letter",
+                Channel::Published => "published",
+            };
+            let trusted = call(&home, common, |passphrase| op::TrustAdd {
+                card: card.clone(),
+                fingerprint: fingerprint.clone(),
+                channel: channel.to_owned(),
+                officer: common.officer.clone(),
+                passphrase,
+            })
+            .await?;
+            answer(common, &trusted, say::trusted)
+        }
+        Command::Trust(Trust::List) => {
+            let list = call(&home, common, |_| op::TrustList {}).await?;
+            answer(common, &list, |list| say::trust_list(list))
+        }
+        Command::Trust(Trust::Export) => {
+            let text = call(&home, common, |_| op::TrustExport {}).await?;
+            answer(common, &text, |text| text.text.clone())
+        }
+        Command::Officer(Officer::Add { name }) => {
+            let officer = call(&home, common, |passphrase| op::OfficerAdd { name: name.clone(), passphrase }).await?;
+            answer(common, &officer, say::officer)
+        }
+        Command::Seal(seal) => {
+            let paths = seal.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+            let sealed = call(&home, common, |passphrase| op::Seal {
+                paths: paths.clone(),
+                case: seal.case.clone(),
+                note: seal.note.clone(),
+                dry_run: seal.dry_run,
+                by: by(common, passphrase),
+            })
+            .await?;
+            answer(common, &sealed, say::sealed)
+        }
+        Command::Send(send) => {
+            let delivery = call(&home, common, |passphrase| op::Send {
+                package: send.package.clone(),
+                to: send.to.clone(),
+                purpose: send.purpose.clone(),
+                legal_basis: send.legal_basis.clone(),
+                wait: send.wait,
+                by: by(common, passphrase),
+            })
+            .await?;
+            answer(common, &delivery, say::delivery)
+        }
+        Command::Queue { now } => {
+            let queue = call(&home, common, |_| op::Queue { now }).await?;
+            answer(common, &queue, |queue| say::queue(queue))
+        }
+        Command::Inbox => {
+            let inbox = call(&home, common, |_| op::Inbox {}).await?;
+            answer(common, &inbox, |inbox| say::inbox(inbox))
+        }
+        Command::Show { package } => {
+            let shown = call(&home, common, |_| op::Show { package: package.clone() }).await?;
+            answer(common, &shown, say::shown)
+        }
+        Command::Accept { package } => {
+            let line =
+                call(&home, common, |passphrase| op::Accept { package: package.clone(), by: by(common, passphrase) })
+                    .await?;
+            answer(common, &line, say::signed)
+        }
+        Command::Refuse { package, reason } => {
+            let line = call(&home, common, |passphrase| op::Refuse {
+                package: package.clone(),
+                reason: reason.clone(),
+                by: by(common, passphrase),
+            })
+            .await?;
+            answer(common, &line, say::signed)
+        }
+        Command::Prove { package, out } => {
+            let out = absolute(&out)?;
+            let written = call(&home, common, |_| op::Prove { package: package.clone(), out: out.clone() }).await?;
+            answer(common, &written, say::written)
+        }
+        Command::Export { package, dir } => {
+            let dir = absolute(&dir)?;
+            let written = call(&home, common, |_| op::Export { package: package.clone(), dir: dir.clone() }).await?;
+            answer(common, &written, say::written)
+        }
+        Command::Ledger(Ledger::Checkpoint) => {
+            let head = call(&home, common, |_| op::LedgerCheckpoint {}).await?;
+            answer(common, &head, say::ledger_head)
+        }
+        Command::Ledger(Ledger::List) => {
+            let lines = call(&home, common, |_| op::LedgerList {}).await?;
+            answer(common, &lines, |lines| say::statements(lines))
+        }
+        Command::Ledger(Ledger::Show { n }) => {
+            let text = call(&home, common, |_| op::LedgerShow { leaf_index: n }).await?;
+            answer(common, &text, |text| text.text.clone())
+        }
+        Command::Ledger(Ledger::Prove { n }) => {
+            let text = call(&home, common, |_| op::LedgerProve { leaf_index: n }).await?;
+            answer(common, &text, |text| text.text.clone())
+        }
+        Command::Ledger(Ledger::Fsck) => {
+            let checked = call(&home, common, |_| op::LedgerFsck {}).await?;
+            answer(common, &checked, say::checked)?;
+            Ok(u8::from(!checked.errors.is_empty()))
+        }
+        Command::Doctor => {
+            let diagnosis = call(&home, common, |_| op::Doctor {}).await?;
+            answer(common, &diagnosis, say::diagnosis)?;
+            Ok(u8::from(diagnosis.checks.iter().any(|check| !check.ok)))
+        }
+        Command::Serve | Command::Verify(_) | Command::Explain { .. } | Command::Demo(_) => {
+            Err(Failure::new(Code::Internal, "This command is no request to a node."))
+        }
+    }
+}
+
+/// Checks a proof as the court's own program does, with the same code.
+pub(crate) fn verify(verify: &Verify, common: &Common) -> Asked {
+    let request = custodia_court::Request {
+        proof: verify.proof.clone(),
+        dir: verify.dir.clone(),
+        trust: verify.trust.clone(),
+        strict: verify.strict,
+        json: common.json,
+    };
+    match custodia_court::check(&request) {
+        Ok(checked) => print(&checked.text).map(|_| checked.exit_code),
+        Err(error) => Err(unjudged(error)),
+    }
+}
+
+/// Why the court's program judged nothing, as a failure of this one.
+fn unjudged(error: CourtError) -> Failure {
+    let next = error.next_step();
+    let failure = match error {
+        CourtError::Read { path, error } => Failure::io(&error, path),
+        CourtError::Size { path, limit } => {
+            Failure::new(Code::Malformed, "This file is too large for what it should be.")
+                .at(path.display())
+                .instead_of(format!("at most {limit} bytes"), "more")
+        }
+        CourtError::Trust { path, error } => Failure::new(Code::Malformed, "This is not a well-formed trust file.")
+            .at(format!("{}: {}", path.display(), error.place))
+            .instead_of(error.expected, error.found),
+        other => Failure::new(Code::Io, other.to_string()),
+    };
+    failure.safe("Nothing was judged, nothing was written.").next(next)
+}
+
+/// The person who decides.
+fn by(common: &Common, passphrase: Option<String>) -> op::Decider {
+    op::Decider { officer: common.officer.clone(), passphrase }
+}
+
+/// Asks the node; where a key lies under a passphrase that was not given, asks the person and tries again.
+async fn call<O: Operation>(
+    home: &Home,
+    common: &Common,
+    operation: impl Fn(Option<String>) -> O,
+) -> Result<O::Answer, Failure> {
+    let door = Door::of(home).await?;
+    let mut passphrase = given_passphrase(common)?;
+    loop {
+        let mut teller = Teller::new(common.progress);
+        let answer = door.call(&operation(passphrase.clone()), |progress| teller.tell(&progress)).await;
+        drop(teller);
+        match answer {
+            Err(failure) if failure.code == Code::Passphrase && passphrase.is_none() && at_terminal() => {
+                passphrase = Some(ask_passphrase(&failure.what)?);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn make(home: &Home, args: &Init, common: &Common) -> Asked {
+    let passphrase = match given_passphrase(common)? {
+        Some(passphrase) => Some(passphrase),
+        None if args.no_passphrase => None,
+        None if at_terminal() => {
+            let first = ask_passphrase("Choose a passphrase for the root key and the first officer's key.")?;
+            let second = ask_passphrase("The same again.")?;
+            if first != second {
+                return Err(Failure::new(Code::Usage, "The two passphrases differ.").next("run the command again"));
+            }
+            Some(first)
+        }
+        None => {
+            return Err(Failure::new(
+                Code::Passphrase,
+                "A passphrase for the root key is needed, or the word that there is to be none.",
+            )
+            .next("give it with --passphrase-file FILE")
+            .next("or say --no-passphrase, where the disk itself is protected"));
+        }
+    };
+    let addresses = if args.addresses.is_empty() { vec![args.listen.to_string()] } else { args.addresses.clone() };
+    let made = init::init(
+        home,
+        &init::Founding {
+            name: args.name.clone(),
+            display: args.display.clone(),
+            state: args.state.clone(),
+            role: args.role.clone(),
+            listen: args.listen,
+            addresses,
+            officer: args.officer.clone(),
+            passphrase,
+        },
+    )?;
+    answer(common, &made, say::made)
+}
+
+/// Runs the node until it is told to stop.
+pub(crate) async fn serve(common: &Common) -> Asked {
+    let home = home(common)?;
+    let node = tokio::task::spawn_blocking(move || Node::open(&home))
+        .await
+        .map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
+    let json = common.json;
+    custodia_node::serve(std::sync::Arc::new(node), move |listening| say::listening(&listening, json)).await?;
+    Ok(0)
+}
+
+/// Prints an answer as words or as one JSON document.
+fn answer<A: Serialize>(common: &Common, answer: &A, words: impl FnOnce(&A) -> String) -> Asked {
+    if common.json {
+        let value = serde_json::json!({ "schema": "custodia.answer/1", "answer": answer });
+        return print(&format!("{value}\n"));
+    }
+    print(&words(answer))
+}
+
+/// The folder of the node: `--home`, `$CUSTODIA_HOME`, `~/.custodia`.
+fn home(common: &Common) -> Result<Home, Failure> {
+    if let Some(home) = &common.home {
+        return Ok(Home::new(absolute(home)?));
+    }
+    match std::env::var_os("HOME") {
+        Some(user) => Ok(Home::new(PathBuf::from(user).join(".custodia"))),
+        None => Err(Failure::new(Code::Usage, "No folder for the node is named.").next("name it with --home DIR")),
+    }
+}
+
+/// A running node has another working folder than the person who asks it.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::io(&error, path))
+}
+
+fn given_passphrase(common: &Common) -> Result<Option<String>, Failure> {
+    let Some(path) = &common.passphrase_file else { return Ok(None) };
+    let text = read_text(path)?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(Some(line.to_owned())),
+        _ => Err(Failure::new(Code::Passphrase, "The first line of this file is empty.")
+            .at(path.display())
+            .instead_of("the passphrase", "an empty line")
+            .next("write the passphrase into the first line of that file")),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let bytes = custodia_node::home::read_file(path, NAMED_FILE_BYTES)?
+        .ok_or_else(|| Failure::new(Code::Io, "There is no such file.").at(path.display()))?;
+    String::from_utf8(bytes).map_err(|_| Failure::new(Code::Malformed, "This file is not text.").at(path.display()))
+}
+
+fn at_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks a person for a passphrase; what is typed is not shown.
+fn ask_passphrase(why: &str) -> Result<String, Failure> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let failed = |error: std::io::Error| Failure::io(&error, "the terminal");
+    let stdin = std::io::stdin();
+    let mut err = std::io::stderr();
+    write!(err, "{why}\nPassphrase: ").and_then(|()| err.flush()).map_err(failed)?;
+    let before = tcgetattr(&stdin).map_err(|error| failed(error.into()))?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Now, &silent).map_err(|error| failed(error.into()))?;
+    let mut typed = String::new();
+    let read = stdin.lock().read_line(&mut typed);
+    tcsetattr(&stdin, OptionalActions::Now, &before).map_err(|error| failed(error.into()))?;
+    let _ = writeln!(err);
+    read.map_err(failed)?;
+    match typed.trim_end_matches(['\r', '\n']) {
+        "" => Err(Failure::new(Code::Passphrase, "No passphrase was typed.").safe("Nothing was signed.")),
+        typed => Ok(typed.to_owned()),
+    }
+}

@@ -1,0 +1,335 @@
+//! The words on screen: results, and failures with what happened, what is safe and what to do.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use custodia_format::text::escape_untrusted;
+use custodia_node::Listening;
+use custodia_node::failure::{Code, Failure};
+use custodia_node::init::Made;
+use custodia_node::operations::answers::{
+    Checked, Delivery, Diagnosis, LedgerHead, Officer, OwnCard, Received, Sealed, Shown, StatementLine, Transfer,
+    TransferState, Trusted, Written,
+};
+use indicatif::HumanBytes;
+
+use crate::ask::Asked;
+use crate::print;
+
+/// Tells a failure: on stderr in words, on stdout as one JSON document.
+pub(crate) fn failure(failure: &Failure, json: bool) {
+    let mut failure = failure.clone();
+    if failure.next.is_empty() {
+        // Nobody is left without a next step.
+        failure.next.push(format!("custodia explain {}", failure.code.as_str()));
+    }
+    if json {
+        let value = serde_json::json!({
+            "schema": "custodia.failure/1", "exit": failure.code.exit(), "failure": failure,
+        });
+        let _ = print(&format!("{value}\n"));
+        return;
+    }
+    let mut text = format!("[XX] {}  {}\n", failure.code.as_str(), escape_untrusted(&failure.what));
+    for (name, value) in [("Where", &failure.place), ("Expected", &failure.expected), ("Found", &failure.found)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "     {name}: {}", escape_untrusted(value));
+        }
+    }
+    let _ = writeln!(text, "     Safe: {}", escape_untrusted(&failure.safe));
+    for (place, next) in failure.next.iter().enumerate() {
+        let _ = writeln!(text, "     {} {}", if place == 0 { "You can:" } else { "        " }, escape_untrusted(next));
+    }
+    // If stderr is closed there is nobody to tell; the exit code still says it.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Says what a code means.
+pub(crate) fn explain(text: &str) -> Asked {
+    let code = Code::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        Failure::new(Code::Usage, "There is no such code.")
+            .at(text)
+            .next(format!("one of {}", Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" ")))
+    })?;
+    print(&format!("{}  {}  Exit code {}.\n", code.as_str(), code.meaning(), code.exit()))
+}
+
+/// A new node, and what to do with its root key.
+pub(crate) fn made(made: &Made) -> String {
+    let mut text = format!(
+        "[OK] {} is ready: {}\n     Ledger       {}\n     Fingerprint  {}\n",
+        made.name,
+        made.home,
+        made.ledger,
+        grouped(&made.fingerprint)
+    );
+    if let Some(officer) = &made.officer {
+        let _ = writeln!(text, "     Officer      {officer} may sign");
+    }
+    let _ = write!(
+        text,
+        "     Root key     {}\n                  It signs cards, delegations and trust, nothing daily. Copy it to two sticks, lock them\n\
+         \x20                 away apart, and take it off this machine once the peers are met. Lost is lost: nobody can reset it.\n\
+         \x20    Next: custodia card > {}.card      give it to the others, and tell them the fingerprint by another channel\n\
+         \x20          custodia serve\n",
+        made.root_key, made.name
+    );
+    text
+}
+
+/// The fingerprint of a card, on stderr: stdout has the card alone.
+pub(crate) fn fingerprint(card: &OwnCard) {
+    let _ = writeln!(std::io::stderr(), "Fingerprint of {}: {}", card.name, grouped(&card.fingerprint));
+}
+
+/// A node that listens.
+pub(crate) fn listening(listening: &Listening, json: bool) {
+    let text = if json {
+        format!(
+            "{}\n",
+            serde_json::json!({ "schema": "custodia.event/1", "type": "listening", "listening": listening })
+        )
+    } else {
+        format!("[OK] {} listens on {} (UDP). Stop with Ctrl-C.\n", listening.ledger, listening.address)
+    };
+    let _ = print(&text);
+}
+
+/// Somebody who is believed from now on.
+pub(crate) fn trusted(trusted: &Trusted) -> String {
+    format!(
+        "[OK] {} is trusted since {}, met {}.\n     Fingerprint  {}\n",
+        trusted.name,
+        trusted.since,
+        trusted.channel,
+        grouped(&trusted.fingerprint)
+    )
+}
+
+/// Who is believed.
+pub(crate) fn trust_list(list: &[Trusted]) -> String {
+    if list.is_empty() {
+        return "Nobody yet. Next: custodia trust add CARD --fingerprint F\n".to_owned();
+    }
+    list.iter()
+        .map(|one| {
+            let address = one.addresses.first().map_or("no address", String::as_str);
+            format!(
+                "{}  since {}  met {}  at {}\n     {}\n",
+                one.name,
+                one.since,
+                one.channel,
+                address,
+                grouped(&one.fingerprint)
+            )
+        })
+        .collect()
+}
+
+/// A new officer.
+pub(crate) fn officer(officer: &Officer) -> String {
+    format!("[OK] {} may sign for this authority.\n", officer.pseudonym)
+}
+
+/// A sealed package.
+pub(crate) fn sealed(sealed: &Sealed) -> String {
+    let remarks: String =
+        sealed.remarks.iter().map(|remark| format!("     Remark       {}\n", escape_untrusted(remark))).collect();
+    let counted = format!("{} files, {}", sealed.files, HumanBytes(sealed.bytes));
+    match (&sealed.package, &sealed.seal, sealed.leaf_index) {
+        (Some(package), Some(seal), Some(leaf_index)) => format!(
+            "[OK] Sealed. {counted} are safe. You can close the lid.\n     Package      {package}\n     \
+             Seal         {seal}\n     Ledger       entry {leaf_index}\n{remarks}     Next: custodia send {} --to NAME\n",
+            short(package)
+        ),
+        _ => format!("[OK] Would seal {counted}. Nothing was done.\n{remarks}"),
+    }
+}
+
+/// An attempt to deliver.
+pub(crate) fn delivery(delivery: &Delivery) -> String {
+    let transfer = &delivery.transfer;
+    match (&transfer.state, &transfer.receipt) {
+        (TransferState::Received, Some(receipt)) => format!(
+            "[OK] Received whole. {} signed the receipt, and it is in this ledger.\n     Receipt      {receipt}\n     \
+             Sent         {}\n",
+            transfer.to,
+            HumanBytes(delivery.bytes_sent),
+        ),
+        _ => transfer_text(transfer),
+    }
+}
+
+/// What was handed over.
+pub(crate) fn queue(queue: &[Transfer]) -> String {
+    if queue.is_empty() {
+        return "Nothing was handed over yet.\n".to_owned();
+    }
+    queue.iter().map(transfer_text).collect()
+}
+
+fn transfer_text(transfer: &Transfer) -> String {
+    let (mark, state) = match transfer.state {
+        TransferState::Released => ("[..]", "released"),
+        TransferState::Consigned => ("[..]", "announced, content awaited"),
+        TransferState::Received => ("[OK]", "received"),
+        TransferState::Refused => ("[!!]", "refused"),
+    };
+    let mut text = format!("{mark} {} > {}  {state}", short(&transfer.package), transfer.to);
+    if let Some(answer) = &transfer.answer {
+        let _ = write!(text, ", {answer}");
+    }
+    text.push('\n');
+    if !transfer.why.is_empty() {
+        let _ =
+            writeln!(text, "     Why   {}\n     Turn  {}\n     Next  {}", transfer.why, transfer.turn, transfer.next);
+    }
+    if let Some(failure) = &transfer.last_failure {
+        let _ = writeln!(text, "     Last  {failure}");
+    }
+    text
+}
+
+/// What others handed over.
+pub(crate) fn inbox(inbox: &[Received]) -> String {
+    if inbox.is_empty() {
+        return "Nothing was received yet.\n".to_owned();
+    }
+    inbox
+        .iter()
+        .map(|one| {
+            let bytes = match (&one.carried, one.bytes) {
+                (Some(carried), _) if one.receipt.is_none() => {
+                    format!("{} of {} proven here", HumanBytes(carried.proven), HumanBytes(carried.bytes))
+                }
+                (_, Some(bytes)) => HumanBytes(bytes).to_string(),
+                (_, None) => "size not known yet".to_owned(),
+            };
+            format!(
+                "{} {}  from {}  {}  {} records, {bytes}\n     For   {}\n     Next  {}\n",
+                if one.receipt.is_some() { "[OK]" } else { "[..]" },
+                short(&one.package),
+                one.from,
+                one.state,
+                one.records,
+                escape_untrusted(&one.purpose),
+                one.next
+            )
+        })
+        .collect()
+}
+
+/// A package.
+pub(crate) fn shown(shown: &Shown) -> String {
+    let mut text = format!("Package {}\n", shown.package);
+    for (name, value) in [("Case ", &shown.case), ("Title", &shown.title)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "     {name}  {}", escape_untrusted(value));
+        }
+    }
+    match (shown.files, shown.bytes) {
+        (Some(files), Some(bytes)) => {
+            let _ = writeln!(text, "     Files  {files}, {}", HumanBytes(bytes));
+        }
+        _ => text.push_str("     Files  the manifest is not here yet\n"),
+    }
+    text + &statements(&shown.statements)
+}
+
+/// Lines of statements.
+pub(crate) fn statements(lines: &[StatementLine]) -> String {
+    lines
+        .iter()
+        .map(|line| {
+            let sequence = line.sequence.map_or_else(|| "-".to_owned(), |n| n.to_string());
+            format!(
+                "{:>6}  {:<12} {:>3}  {}  {}  {}\n",
+                line.leaf_index,
+                line.kind,
+                sequence,
+                line.issued_at,
+                short(&line.digest),
+                line.ledger
+            )
+        })
+        .collect()
+}
+
+/// A statement that was just signed.
+pub(crate) fn signed(line: &StatementLine) -> String {
+    format!("[OK] Signed: {} {}, entry {} of the ledger.\n", line.kind, short(&line.digest), line.leaf_index)
+}
+
+/// A proof or an export that was written.
+pub(crate) fn written(written: &Written) -> String {
+    let mut text = format!(
+        "[OK] Written: {}  {} files, {}\n     Checked      {}\n",
+        written.path,
+        written.files,
+        HumanBytes(written.bytes),
+        written.verdict
+    );
+    if let Some(sha256) = &written.sha256 {
+        let _ = writeln!(text, "     SHA-256      {sha256}");
+    }
+    if !written.findings.is_empty() {
+        let _ = writeln!(text, "     Findings     {}", written.findings.join(", "));
+    }
+    text
+}
+
+/// The newest checkpoint.
+pub(crate) fn ledger_head(head: &LedgerHead) -> String {
+    let mut text = format!("{}\n{}\n", head.note.trim_end(), head.vkey);
+    for (peer, size) in &head.witnessed {
+        let _ = writeln!(text, "{peer} cosigned size {size}");
+    }
+    text
+}
+
+/// What a check of the ledger found.
+pub(crate) fn checked(checked: &Checked) -> String {
+    let mut text = format!(
+        "{} {} entries, {} files, {} read in {}.{:03} s\n",
+        if checked.errors.is_empty() { "[OK]" } else { "[XX]" },
+        checked.entries,
+        checked.files,
+        HumanBytes(checked.bytes),
+        checked.took_ms / 1000,
+        checked.took_ms % 1000
+    );
+    for (name, lines) in [("Error ", &checked.errors), ("Remark", &checked.remarks)] {
+        for line in lines {
+            let _ = writeln!(text, "     {name}  {}", escape_untrusted(line));
+        }
+    }
+    text
+}
+
+/// The node's health.
+pub(crate) fn diagnosis(diagnosis: &Diagnosis) -> String {
+    diagnosis
+        .checks
+        .iter()
+        .map(|check| {
+            format!("{} {:<10} {}\n", if check.ok { "[OK]" } else { "[!!]" }, check.name, escape_untrusted(&check.seen))
+        })
+        .collect()
+}
+
+/// The beginning of a digest, enough to name it.
+fn short(hex: &str) -> &str {
+    hex.get(..16).unwrap_or(hex)
+}
+
+/// A fingerprint in groups of eight, to be read aloud.
+fn grouped(hex: &str) -> String {
+    let mut text = String::with_capacity(hex.len() + hex.len() / 8);
+    for (place, c) in hex.chars().enumerate() {
+        if place > 0 && place % 8 == 0 {
+            text.push(' ');
+        }
+        text.push(c);
+    }
+    text
+}
