@@ -19,6 +19,8 @@ use crate::host::{DocumentSink, Incoming};
 const AHEAD: usize = 2;
 /// Bytes of a buffer: a chunk, or many small items.
 const BUFFER_BYTES: usize = CHUNK_BYTES as usize;
+/// How long a whole chunk may wait for its buffer to fill: on a slow link what has come in must be proven, and recorded.
+const LINGER: Duration = Duration::from_secs(1);
 /// Parts of a buffer: many tiny items must not make the list longer than what it lists.
 const PARTS: usize = 4096;
 /// Least bytes in [`WINDOW`]: below 1 KiB/s a peer only holds a place.
@@ -100,6 +102,7 @@ async fn read_batch(
     // Always of full length, so that a buffer that comes back need not be cleared again.
     let mut buffer = Vec::new();
     let mut filled = 0;
+    let mut flushed = Instant::now();
     for piece in &batch.pieces {
         let midstates = piece.midstates_bytes();
         if midstates > 0 {
@@ -110,8 +113,9 @@ async fn read_batch(
         }
         for chunk in piece.first_chunk..piece.first_chunk.saturating_add(piece.count) {
             let bytes = length(piece.chunk_bytes(chunk))?;
-            if filled + bytes > BUFFER_BYTES || parts.len() == PARTS {
+            if filled + bytes > BUFFER_BYTES || parts.len() == PARTS || flushed.elapsed() >= LINGER {
                 flush(loads, &mut buffer, &mut parts).await?;
+                flushed = Instant::now();
             }
             if buffer.is_empty() {
                 buffer = free.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
