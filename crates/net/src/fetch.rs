@@ -24,6 +24,9 @@ use crate::receive::{ReceiveError, Tally, receive_batch, receive_document};
 /// Time in which something of what was asked for must arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often what is proven is recorded at the least, however slow the link.
+const RECORD_EVERY: Duration = Duration::from_secs(5);
+
 /// What the driver passes on.
 pub(crate) enum ToFetch {
     /// A document was announced.
@@ -168,6 +171,9 @@ impl Fetcher {
     }
 
     async fn fetch_content(&mut self, incoming: &Arc<dyn Incoming>) -> Result<(), Stop> {
+        let mut recording = JoinSet::new();
+        let mut tick = tokio::time::interval(RECORD_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (news, mut told) = mpsc::channel(64);
         let mut plan = Fetch::new();
         let mut expected: HashMap<StreamHeader, Batch> = HashMap::new();
@@ -213,6 +219,11 @@ impl Fetcher {
                             }
                         }
                         Some(_) = streams.join_next() => {}
+                        Some(_) = recording.join_next() => {}
+                        // The store records by itself when much comes in; when little does, this does.
+                        _ = tick.tick(), if recording.is_empty() => {
+                            recording.spawn(record(incoming.clone()));
+                        }
                     }
                 }
                 Step::Complete => return Ok(()),

@@ -79,7 +79,10 @@ pub(crate) async fn receive_batch(
     let (loads, to_prove) = mpsc::channel(AHEAD);
     let (give_back, mut free) = mpsc::channel(AHEAD + 2);
     let prover = tokio::task::spawn_blocking(move || prove(&*incoming, to_prove, &give_back, &tally, kept));
-    let read = read_batch(&mut stream, &batch, &loads, &mut free).await;
+    let mut gathered = Gathered::default();
+    let read = read_batch(&mut stream, &batch, &loads, &mut free, &mut gathered).await;
+    // What came in whole counts, however the stream ended. Nobody to take it: the prover says why itself.
+    let _ = gathered.flush(&loads).await;
     drop(loads);
     let proven = prover.await.unwrap_or(Err(Code::Internal.into()));
     match (read, proven) {
@@ -96,51 +99,74 @@ async fn read_batch(
     batch: &Batch,
     loads: &mpsc::Sender<Load>,
     free: &mut mpsc::Receiver<Vec<u8>>,
+    gathered: &mut Gathered,
 ) -> Result<(), ReceiveError> {
     let mut floor = Floor::new();
-    let mut parts = Vec::new();
-    // Always of full length, so that a buffer that comes back need not be cleared again.
-    let mut buffer = Vec::new();
-    let mut filled = 0;
     let mut flushed = Instant::now();
     for piece in &batch.pieces {
         let midstates = piece.midstates_bytes();
         if midstates > 0 {
-            flush(loads, &mut buffer, &mut parts).await?;
+            gathered.flush(loads).await?;
             let mut bytes = vec![0; length(midstates)?];
             floor.read(stream, &mut bytes).await?;
             hand_over(loads, Load::Midstates { record: piece.record, bytes }).await?;
         }
         for chunk in piece.first_chunk..piece.first_chunk.saturating_add(piece.count) {
             let bytes = length(piece.chunk_bytes(chunk))?;
-            if filled + bytes > BUFFER_BYTES || parts.len() == PARTS || flushed.elapsed() >= LINGER {
-                flush(loads, &mut buffer, &mut parts).await?;
+            if !gathered.has_room(bytes) || flushed.elapsed() >= LINGER {
+                gathered.flush(loads).await?;
                 flushed = Instant::now();
             }
-            if buffer.is_empty() {
-                buffer = free.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
-                filled = 0;
-            }
-            let part = buffer.get_mut(filled..filled + bytes).unwrap_or_default();
-            floor.read(stream, part).await?;
-            filled += bytes;
-            parts.push(Part { record: piece.record, chunk, length: bytes });
+            floor.read(stream, gathered.room(bytes, free)).await?;
+            gathered.took(Part { record: piece.record, chunk, length: bytes });
         }
     }
-    flush(loads, &mut buffer, &mut parts).await?;
+    gathered.flush(loads).await?;
     floor.end(stream).await
+}
+
+/// Chunks that came in whole and wait to be proven together.
+#[derive(Default)]
+struct Gathered {
+    /// Always of full length, so that a buffer that comes back need not be cleared again; empty when there is none.
+    buffer: Vec<u8>,
+    filled: usize,
+    parts: Vec<Part>,
+}
+
+impl Gathered {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.filled + bytes <= BUFFER_BYTES && self.parts.len() < PARTS
+    }
+
+    /// The place of the next chunk.
+    fn room(&mut self, bytes: usize, free: &mut mpsc::Receiver<Vec<u8>>) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = free.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
+            self.filled = 0;
+        }
+        self.buffer.get_mut(self.filled..self.filled + bytes).unwrap_or_default()
+    }
+
+    /// The chunk in that place is whole.
+    fn took(&mut self, part: Part) {
+        self.filled += part.length;
+        self.parts.push(part);
+    }
+
+    /// Hands over what is whole.
+    async fn flush(&mut self, loads: &mpsc::Sender<Load>) -> Result<(), ReceiveError> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        let load = Load::Chunks { bytes: std::mem::take(&mut self.buffer), parts: std::mem::take(&mut self.parts) };
+        self.filled = 0;
+        hand_over(loads, load).await
+    }
 }
 
 fn length(bytes: u64) -> Result<usize, ReceiveError> {
     usize::try_from(bytes).map_err(|_| ReceiveError::Refused(Code::Storage.into()))
-}
-
-async fn flush(loads: &mpsc::Sender<Load>, buffer: &mut Vec<u8>, parts: &mut Vec<Part>) -> Result<(), ReceiveError> {
-    if parts.is_empty() {
-        return Ok(());
-    }
-    let load = Load::Chunks { bytes: std::mem::take(buffer), parts: std::mem::take(parts) };
-    hand_over(loads, load).await
 }
 
 async fn hand_over(loads: &mpsc::Sender<Load>, load: Load) -> Result<(), ReceiveError> {

@@ -34,7 +34,8 @@ impl From<Health> for Failure {
             Health::Poisoned { why } => Self::new(Code::Poisoned, "This node reads, and signs nothing.")
                 .at(why)
                 .safe("Everything acknowledged before is safe; what was asked for now was not done.")
-                .next("find out why the disk failed, then start the node again: it checks everything before it signs"),
+                .next("if the disk is full, free some space; else find out why it failed")
+                .next("start the node again: it checks everything before it signs"),
             Health::RolledBack { why } => Self::new(Code::RolledBack, "This ledger is behind what was seen of it.")
                 .at(why)
                 .safe("Everything here can be read; nothing will be signed over the missing part.")
@@ -55,7 +56,8 @@ impl From<AppendError> for Failure {
             )
             .at(why)
             .safe("Everything acknowledged before is safe. The statement is signed once: a start decides where it is.")
-            .next("find out why the disk failed, then start the node again: it checks everything before it signs"),
+            .next("if the disk is full, free some space; else find out why it failed")
+            .next("start the node again: it checks everything before it signs"),
             other => Self::new(Code::Internal, format!("The ledger did not take a document: {other}.")),
         }
     }

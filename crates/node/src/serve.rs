@@ -44,6 +44,8 @@ pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Res
         _ = terminate.recv() => Ok(()),
     };
     online.stop(&node).await;
+    // The process ends now; who still holds the node does nothing more with it.
+    node.index().close();
     let _ = std::fs::remove_file(node.home().socket());
     ended
 }

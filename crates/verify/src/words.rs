@@ -27,11 +27,17 @@ impl Report {
         let items = &self.items;
         let count = |class: Class| self.findings.iter().filter(|finding| finding.class == class).count();
         match self.verdict {
-            Verdict::Changed => format!("{} things are not what was signed.", count(Class::Changed)),
+            Verdict::Changed => match count(Class::Changed) {
+                1 => "One thing is not what was signed.".to_owned(),
+                many => format!("{many} things are not what was signed."),
+            },
             Verdict::CannotTell if self.only_trust => {
                 "All that is shown is in order; your trust file does not name everybody who signed.".to_owned()
             }
-            Verdict::CannotTell => format!("{} things are missing that would decide.", count(Class::CannotTell)),
+            Verdict::CannotTell => match count(Class::CannotTell) {
+                1 => "One thing is missing that would decide.".to_owned(),
+                many => format!("{many} things are missing that would decide."),
+            },
             _ if items.unchanged > 0 => {
                 format!("{} of {} files are the bytes that were sealed.", items.unchanged, items.files)
             }

@@ -195,10 +195,6 @@ fn prove(stage: &mut Stage, load: &Load) -> Result<(), Failure> {
     let usual = Duration::from_millis(25) + Duration::from_micros(load.bytes / 500);
     stage.perform(Act::Export, Who::Tribunal, &command, Measure::Time(usual), |_| {
         // A folder under this name is whole; what was begun lies beside it under another.
-        let partial = export.with_file_name("export.partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(|error| Failure::io(&error, &partial))?;
-        }
         Ok(export.is_dir().then(|| Written {
             path: export.display().to_string(),
             sha256: None,

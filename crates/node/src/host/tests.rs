@@ -126,7 +126,8 @@ impl Released {
     }
 
     fn consign(&self) -> Signed {
-        let Consigned::Accepted { consignment, .. } = self.desk.station.consign(&self.lab.as_peer(), &self.signed).unwrap()
+        let Consigned::Accepted { consignment, .. } =
+            self.desk.station.consign(&self.lab.as_peer(), &self.signed).unwrap()
         else {
             panic!("declined")
         };
@@ -271,11 +272,8 @@ fn a_receipt_over_other_bytes_is_not_believed() {
     let statement = author::statement(&both.lab.node, &both.release).unwrap().unwrap();
     let lying = Receipt { release: both.release, items: Items::All, bytes: 5, findings: Vec::new() };
     let key = keys::read(both.desk.node.home(), keys::STATEMENT).unwrap();
-    let draft = Draft {
-        in_reply_to: Some(both.release),
-        package: statement.head.package,
-        ..Draft::of(Body::Receipt(lying))
-    };
+    let draft =
+        Draft { in_reply_to: Some(both.release), package: statement.head.package, ..Draft::of(Body::Receipt(lying)) };
     let said = author::say(&both.desk.node, draft, &[&key]).unwrap();
     both.desk.has_cosigned(&both.lab);
     let signed = both.desk.station.statement(&both.lab.as_peer(), &said.digest).unwrap();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use custodia_format::Hash;
 use custodia_format::midstate::print_midstates;
 use custodia_format::record::FileItem;
+use custodia_format::text::to_hex;
 use custodia_verify::{Given, Report, Verdict, verify};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ use super::authority::trust_with_us;
 use crate::api::{Operation, Progress, Reporter};
 use crate::dossier::{self, Records};
 use crate::failure::{Code, Failure};
-use crate::{Node, home, packages};
+use crate::{Node, edge, home, packages};
 
 /// Records up to which an export's proof holds them itself; with more, the manifest file lies beside it.
 const RECORDS_IN_PROOF: u64 = 20_000;
@@ -145,10 +146,9 @@ fn refuse_existing(path: &Path) -> Result<(), Failure> {
 /// Writes a file for others, whole or not at all.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io(&error, path);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    let written = fs::File::create(&partial).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let partial = beside(path)?;
+    let written =
+        fs::File::create_new(&partial).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     // A link that is new, so that nothing of that name is ever replaced.
     let written = written.and_then(|()| fs::hard_link(&partial, path));
     let removed = fs::remove_file(&partial);
@@ -253,15 +253,20 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     created.map_err(|error| Failure::io(&error, path))
 }
 
+/// A name beside a path that nobody has, for what is not finished: a process that is killed leaves it behind, and hinders
+/// nobody by it.
+fn beside(path: &Path) -> Result<PathBuf, Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.partial", to_hex(edge::random::<4>()?.as_slice())));
+    Ok(path.with_file_name(name))
+}
+
 /// A folder that is being filled beside the place where it belongs; it goes away unless it is kept.
 struct Unfinished(PathBuf);
 
 impl Unfinished {
     fn beside(dir: &Path) -> Result<Self, Failure> {
-        let mut name = dir.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let path = dir.with_file_name(name);
-        refuse_existing(&path)?;
+        let path = beside(dir)?;
         fs::create_dir(&path).map_err(|error| Failure::io(&error, &path))?;
         Ok(Self(path))
     }

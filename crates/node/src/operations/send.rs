@@ -1,6 +1,7 @@
 //! Handing a package over: the release, and the wait for its receipt.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use custodia_exchange::{Event, Phase};
 use custodia_format::Hash;
@@ -23,6 +24,9 @@ use crate::keys;
 use crate::outbox::Online;
 use crate::watch::News;
 use crate::{Node, packages, receive};
+
+/// How long a peer that was met and then went away is waited for.
+const COMES_BACK: Duration = Duration::from_secs(120);
 
 /// Hand a package over.
 #[derive(Debug, Serialize, Deserialize)]
@@ -197,6 +201,7 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         None => 0,
     };
     let (mut sent_before, mut sent_now) = (0, 0);
+    let mut last_met: Option<Instant> = None;
     loop {
         if reporter.is_abandoned() {
             return Err(Failure::new(Code::Interrupted, "Nobody waits for the receipt any more.")
@@ -213,7 +218,7 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         if let Some(row) = of_peer(Kind::Refusal) {
             return Err(custodia_net::LinkError::Declined { refusal: row.digest }.into());
         }
-        let told = match runtime.block_on(tokio::time::timeout(std::time::Duration::from_secs(1), news.recv())) {
+        let told = match runtime.block_on(tokio::time::timeout(Duration::from_secs(1), news.recv())) {
             Ok(Ok(told)) => told,
             // A second without news, or more news than could be kept: the ledger says what matters.
             Err(_) | Ok(Err(RecvError::Lagged(_))) => continue,
@@ -223,14 +228,19 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         };
         match told {
             News::Session(Event::Sending { release: about, phase }) if about == *release => {
+                last_met = Some(Instant::now());
                 if let Phase::Content { bytes, .. } = phase {
                     sent_now = bytes;
                 }
-                reporter.progress(progress(&phase, sent_before + sent_now, total));
+                // What was on its way when a link broke is sent again: never shown as more than there is.
+                reporter.progress(progress(&phase, total.min(sent_before + sent_now), total));
             }
             News::Attempt(about, failure, seconds) if about == *peer => {
                 sent_before += std::mem::take(&mut sent_now);
-                if failure.code != Code::LinkLost {
+                // A peer that was there a moment ago may come back: its machine starts again, its link mends.
+                let may_come_back =
+                    failure.code == Code::PeerUnreachable && last_met.is_some_and(|met| met.elapsed() < COMES_BACK);
+                if failure.code != Code::LinkLost && !may_come_back {
                     return Err(*failure);
                 }
                 let note = format!("The link was lost; what is proven there stays. Next try in {seconds} s.");
