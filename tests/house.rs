@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("custodia-exchange", &["custodia-format"]),
     ("custodia-net", &["custodia-exchange"]),
     ("custodia-node", &["custodia-verify", "custodia-ledger", "custodia-vault", "custodia-index", "custodia-net"]),
-    ("custodia", &["custodia-node"]),
+    ("custodia", &["custodia-node", "custodia-court"]),
     ("custodia-tests", &["custodia", "custodia-court"]),
 ];
 

@@ -3,6 +3,7 @@
 //! Every error of every crate below ends here. The table of codes is spec: each has one meaning and one exit code
 //! (docs/operate/errors.md), and a test holds the two together.
 
+use custodia_format::text::escape_untrusted;
 use serde::{Deserialize, Serialize};
 
 /// Declares the codes with their exit codes and meanings, in one place.
@@ -113,7 +114,7 @@ impl Failure {
     /// Says where.
     #[must_use]
     pub fn at(mut self, place: impl std::fmt::Display) -> Self {
-        self.place = Some(custodia_format::text::escape_untrusted(&place.to_string()));
+        self.place = Some(escape_untrusted(&place.to_string()));
         self
     }
 
@@ -121,7 +122,7 @@ impl Failure {
     #[must_use]
     pub fn instead_of(mut self, expected: impl Into<String>, found: impl AsRef<str>) -> Self {
         self.expected = Some(expected.into());
-        self.found = Some(custodia_format::text::escape_untrusted(found.as_ref()));
+        self.found = Some(escape_untrusted(found.as_ref()));
         self
     }
 
@@ -136,6 +137,14 @@ impl Failure {
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Self {
         self.next.push(next.into());
+        self
+    }
+
+    /// Names the place as it will be called once the work is done, where it now lies in an unfinished folder.
+    #[must_use]
+    pub(crate) fn seen_from(mut self, unfinished: &std::path::Path, finished: &std::path::Path) -> Self {
+        let (now, then) = (unfinished.display().to_string(), finished.display().to_string());
+        self.place = self.place.map(|place| place.replace(&escape_untrusted(&now), &escape_untrusted(&then)));
         self
     }
 

@@ -84,8 +84,25 @@ impl Operation for Export {
             Failure::new(Code::NotYet, "The manifest of this package is not here yet.").at(root).next("custodia inbox")
         })?;
         let unfinished = Unfinished::beside(&self.dir)?;
-        let mut export = Exporting { node, folder: unfinished.path().to_owned(), sums: Vec::new(), files: 0, bytes: 0 };
-        packages::items_of(node.home(), &root, |_, item| {
+        let written = self.write(node, &root, &summary, unfinished.path(), reporter);
+        let written = written.map_err(|failure| failure.seen_from(unfinished.path(), &self.dir))?;
+        unfinished.keep_as(&self.dir)?;
+        Ok(written)
+    }
+}
+
+impl Export {
+    /// Fills the folder.
+    fn write(
+        &self,
+        node: &Node,
+        root: &Hash,
+        summary: &packages::Summary,
+        folder: &Path,
+        reporter: &Reporter,
+    ) -> Result<Written, Failure> {
+        let mut export = Exporting { node, folder: folder.to_owned(), sums: Vec::new(), files: 0, bytes: 0 };
+        packages::items_of(node.home(), root, |_, item| {
             export.item(&item)?;
             reporter.progress(Progress {
                 phase: "export".to_owned(),
@@ -100,18 +117,16 @@ impl Operation for Export {
             }
             Ok(())
         })?;
-        let report = export.proof(&root, summary.files)?;
+        let report = export.proof(root, summary.files)?;
         export.finish()?;
-        let written = Written {
+        Ok(Written {
             path: self.dir.display().to_string(),
             sha256: None,
             files: export.files,
             bytes: export.bytes,
             verdict: report.verdict.words().to_owned(),
             findings: findings(&report),
-        };
-        unfinished.keep_as(&self.dir)?;
-        Ok(written)
+        })
     }
 }
 
