@@ -113,11 +113,12 @@ fn last_words(told: &Told, place: &Place) -> String {
     if place.is_kept {
         text.push_str("     *.example/           the three homes\n");
     }
+    let program = std::env::current_exe().map_or_else(|_| "custodia".to_owned(), |path| path.display().to_string());
     text.push_str(&format!(
         "\nTo play with:\n     cd {folder}\n     \
-         custodia verify proof.json export --trust trust\n     \
-         custodia verify proof.json tampered-export --trust trust\n     \
-         custodia verify tampered-proof.json export --trust trust\n     \
+         {program} verify proof.json export --trust trust\n     \
+         {program} verify proof.json tampered-export --trust trust\n     \
+         {program} verify tampered-proof.json export --trust trust\n     \
          with the court's own program: custodia-verify proof.json export --trust trust\n     \
          when you are done: rm -r {folder}\n"
     ));
