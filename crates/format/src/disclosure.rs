@@ -12,7 +12,7 @@ use crate::body::{Text, WithholdingHead};
 use crate::error::Malformed;
 use crate::json::{Json, Members, parse_exact, print_exact};
 use crate::limits;
-use crate::manifest::{Disc, Manifest, field_leaf, record_leaf};
+use crate::manifest::{Disc, Header, Manifest, field_leaf, record_leaf};
 use crate::ranges::Ranges;
 use crate::record::{Record, Value, schema};
 use crate::statement::{Annex, Package};
@@ -91,6 +91,13 @@ pub struct ShownRecord {
 }
 
 impl ShownRecord {
+    /// A record of a manifest, with nothing withheld.
+    pub fn of(header: &Header, number: u64, record: Record) -> Self {
+        let known = record.type_name().and_then(schema).is_some();
+        let names = header.fields(&record).unwrap_or_default().to_vec();
+        Self { number, fields: names.into_iter().zip(record.0).map(Some).collect(), known }
+    }
+
     /// The record, where nothing of it is withheld.
     pub fn whole(&self) -> Option<Record> {
         let values = self.fields.iter().map(|field| field.as_ref().map(|(_, value)| value.clone()));

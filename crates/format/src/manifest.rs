@@ -274,6 +274,26 @@ impl ManifestReader {
     }
 }
 
+/// Goes through a manifest file that is in memory, record by record; gives its header and the root over its records.
+///
+/// # Errors
+/// [`Malformed`], by what is wrong.
+pub fn read_manifest(bytes: &[u8], mut each: impl FnMut(&Header, u64, Record)) -> Result<(Header, Hash), Malformed> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Malformed::new("manifest", format!("byte {}", error.valid_up_to()), "UTF-8", "another byte")
+    })?;
+    let body = text.strip_suffix('\n');
+    let body = body.ok_or_else(|| Malformed::new("manifest", "end", "an LF", "none"))?;
+    let mut lines = body.split('\n');
+    let mut reader = ManifestReader::new(lines.next().unwrap_or_default())?;
+    for (number, line) in (0..).zip(lines) {
+        let record = reader.push(line)?;
+        each(reader.header(), number, record);
+    }
+    let header = reader.header().clone();
+    Ok((header, reader.finish()?))
+}
+
 /// A whole manifest in memory. For annexes and for what must hold all records anyway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -294,16 +314,9 @@ impl Manifest {
         if bytes.len() as u64 > limits::MANIFEST_BYTES {
             return Err(Malformed::new("manifest", "", "at most 1 GiB", bytes.len().to_string()));
         }
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            Malformed::new("manifest", format!("byte {}", error.valid_up_to()), "UTF-8", "another byte")
-        })?;
-        let body = text.strip_suffix('\n');
-        let body = body.ok_or_else(|| Malformed::new("manifest", "end", "an LF", "none"))?;
-        let mut lines = body.split('\n');
-        let mut reader = ManifestReader::new(lines.next().unwrap_or_default())?;
-        let records = lines.map(|line| reader.push(line)).collect::<Result<Vec<_>, _>>()?;
-        let header = reader.header().clone();
-        Ok(Self { header, records, root: reader.finish()? })
+        let mut records = Vec::new();
+        let (header, root) = read_manifest(bytes, |_, _, record| records.push(record))?;
+        Ok(Self { header, records, root })
     }
 
     /// Makes a manifest of the standard's record types; gives its file too.

@@ -6,10 +6,10 @@ use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::disclosure::{Disclosure, DisclosureError, ShownRecord, Subject};
 use custodia_format::limits;
-use custodia_format::manifest::Manifest;
+use custodia_format::manifest::read_manifest;
 use custodia_format::proof::Proof;
 use custodia_format::record::{FILE, PACKAGE, check_path};
-use custodia_format::statement::Annex;
+use custodia_format::statement::{Annex, Package};
 use custodia_format::text::{decimal, from_b64};
 
 use crate::case::Case;
@@ -40,20 +40,36 @@ impl FileRecord {
 /// Closes the records; gives the files, or none when they are not the sealed ones or not here.
 pub(crate) fn step_8_records(case: &mut Case<'_>, proof: &Proof, manifest: Option<&[u8]>) -> Option<Vec<FileRecord>> {
     check_annexes(case, proof);
-    let subject = Subject::Package(proof.package);
-    let from_file;
-    let disclosure = match (&proof.disclosure, manifest) {
-        (Some(disclosure), _) => disclosure,
+    let mut gathered = Gathered::default();
+    match (&proof.disclosure, manifest) {
+        (Some(disclosure), _) => {
+            if disclosure.subject != Subject::Package(proof.package) {
+                case.find(FindingCode::Manifest, "disclosure", "it is of another package");
+                return None;
+            }
+            let records = close(case, disclosure, "records")?;
+            declare(case, disclosure, "records");
+            records.iter().for_each(|record| gathered.take(case, record));
+        }
         (None, Some(bytes)) => {
-            let read = Manifest::parse(bytes).and_then(|manifest| Disclosure::full(subject, &manifest));
-            match read {
-                Ok(full) => from_file = full,
+            // One record at a time: a manifest of a million would not fit into memory as a disclosure.
+            let read = read_manifest(bytes, |header, number, record| {
+                let record = ShownRecord::of(header, number, record);
+                note_unknown(case, &record, "records");
+                gathered.take(case, &record);
+            });
+            let found = match read {
+                Ok((header, root)) => Package { records: header.records, root },
                 Err(error) => {
                     case.find(FindingCode::Manifest, "manifest file", error.to_string());
                     return None;
                 }
+            };
+            if found != proof.package {
+                let detail = format!("it leads to the root {}, not to {}", found.root, proof.package.root);
+                case.find(FindingCode::Manifest, "manifest file", detail);
+                return None;
             }
-            &from_file
         }
         (None, None) => {
             let erased = case.signed_bodies().any(
@@ -63,30 +79,32 @@ pub(crate) fn step_8_records(case: &mut Case<'_>, proof: &Proof, manifest: Optio
             case.find(code, "records", "neither a disclosure nor the manifest file is here");
             return None;
         }
-    };
-    if disclosure.subject != subject {
-        case.find(FindingCode::Manifest, "disclosure", "it is of another package");
+    }
+    let Gathered { files, shown, withheld_fields, is_spoilt, .. } = gathered;
+    if is_spoilt {
         return None;
     }
-    let records = close(case, disclosure, "records")?;
-    declare(case, disclosure, "records");
-    let files = read_files(case, &records)?;
     case.items.records = proof.package.records;
-    case.items.withheld_records = proof.package.records - records.len() as u64;
-    case.items.withheld_fields = records.iter().map(|record| record.withheld() as u64).sum();
+    case.items.withheld_records = proof.package.records - shown;
+    case.items.withheld_fields = withheld_fields;
     case.items.files = files.len() as u64;
-    check_receipts(case, proof, &files, records.len() as u64);
+    check_receipts(case, proof, &files, shown);
     Some(files)
+}
+
+/// A record of a type that this program does not know is shown all the same.
+fn note_unknown(case: &mut Case<'_>, record: &ShownRecord, place: &str) {
+    if !record.known {
+        let name = record.type_name().unwrap_or_default().to_owned();
+        case.find(FindingCode::UnknownRecordType, format!("{place} {}", record.number), name);
+    }
 }
 
 /// Closes a disclosure, or says why it does not.
 fn close(case: &mut Case<'_>, disclosure: &Disclosure, place: &str) -> Option<Vec<ShownRecord>> {
     match disclosure.close() {
         Ok(records) => {
-            for record in records.iter().filter(|record| !record.known) {
-                let name = record.type_name().unwrap_or_default().to_owned();
-                case.find(FindingCode::UnknownRecordType, format!("{place} {}", record.number), name);
-            }
+            records.iter().for_each(|record| note_unknown(case, record, place));
             Some(records)
         }
         Err(DisclosureError::Malformed(error)) => {
@@ -134,41 +152,46 @@ fn check_annexes(case: &mut Case<'_>, proof: &Proof) {
     }
 }
 
-/// Reads the file records; a path that leaves the package, or stands twice, spoils the records.
-fn read_files(case: &mut Case<'_>, records: &[ShownRecord]) -> Option<Vec<FileRecord>> {
-    let refuse = |case: &mut Case<'_>, number: u64, detail: &str| {
-        case.find(FindingCode::Manifest, format!("record {number}"), detail);
-    };
-    let mut files = Vec::new();
-    let mut paths: HashSet<Vec<u8>> = HashSet::new();
-    let mut sound = true;
-    for record in records {
+/// What the records tell of files. A path that leaves the package, or stands twice, spoils them all.
+#[derive(Default)]
+struct Gathered {
+    files: Vec<FileRecord>,
+    paths: HashSet<Vec<u8>>,
+    /// Records that are shown.
+    shown: u64,
+    /// Fields of them that are withheld.
+    withheld_fields: u64,
+    is_spoilt: bool,
+}
+
+impl Gathered {
+    fn take(&mut self, case: &mut Case<'_>, record: &ShownRecord) {
+        self.shown += 1;
+        self.withheld_fields += record.withheld() as u64;
         let is_package = record.type_name() == Some(PACKAGE.name);
         if is_package != (record.number == 0) {
-            refuse(case, record.number, "the package's own record is the first, and no other");
-            sound = false;
+            self.spoil(case, record.number, "the package's own record is the first, and no other");
         }
         if record.type_name() != Some(FILE.name) {
-            continue;
+            return;
         }
-        match read_file(record) {
-            Ok(file) => {
-                if file.path.as_ref().is_some_and(|path| !paths.insert(path.clone())) {
-                    refuse(case, record.number, "two files have one path");
-                    sound = false;
-                }
-                if file.has_gaps {
-                    case.find(FindingCode::RecordedGap, file.place(), "the sealer said so");
-                }
-                files.push(file);
-            }
-            Err(detail) => {
-                refuse(case, record.number, detail);
-                sound = false;
-            }
+        let file = match read_file(record) {
+            Ok(file) => file,
+            Err(detail) => return self.spoil(case, record.number, detail),
+        };
+        if file.path.as_ref().is_some_and(|path| !self.paths.insert(path.clone())) {
+            self.spoil(case, record.number, "two files have one path");
         }
+        if file.has_gaps {
+            case.find(FindingCode::RecordedGap, file.place(), "the sealer said so");
+        }
+        self.files.push(file);
     }
-    sound.then_some(files)
+
+    fn spoil(&mut self, case: &mut Case<'_>, number: u64, detail: &str) {
+        case.find(FindingCode::Manifest, format!("record {number}"), detail);
+        self.is_spoilt = true;
+    }
 }
 
 fn read_file(record: &ShownRecord) -> Result<FileRecord, &'static str> {

@@ -153,3 +153,25 @@ fn no_report_says_more_than_is_proven() {
         assert!(!text.contains(word), "{word}\n{text}");
     }
 }
+
+#[test]
+fn the_manifest_beside_a_proof_is_as_good_as_the_records_in_it() {
+    let bytes = std::fs::read(world("full.proof.json")).unwrap();
+    let mut proof = custodia_format::proof::Proof::parse(&bytes).unwrap();
+    proof.disclosure = None;
+    let beside = proof.print().into_bytes();
+    let manifest = std::fs::read(world("manifest.jsonl")).unwrap();
+    let content = world("content");
+    let shown = judge(&bytes, "trust", Some(&content));
+    let report = judge_with(&beside, "trust", Some(&content), Some(&manifest));
+    assert_eq!((report.verdict, &report.items), (Verdict::Unchanged, &shown.items));
+    let text = String::from_utf8(manifest).unwrap();
+    for bad in
+        [text.replace("disk.raw", "disk.RAW"), text.replace("\"19\"", "\"18\""), text[..text.len() - 1].to_owned()]
+    {
+        let report = judge_with(&beside, "trust", Some(&content), Some(bad.as_bytes()));
+        assert_eq!((report.verdict, codes(&report)), (Verdict::Changed, vec!["manifest"]));
+    }
+    let none = judge(&beside, "trust", Some(&content));
+    assert_eq!((none.verdict, codes(&none)), (Verdict::CannotTell, vec!["missing"]));
+}
