@@ -22,17 +22,13 @@ use crate::witness::{self, Filed, Whose};
 /// Bytes of a proof: 63 hashes and a note.
 const PROOF_BYTES: u64 = 300 * 1024;
 
-/// The proof of an entry of ours, for one reader or, with none named, for a proof file; and the size of its checkpoint,
-/// which is the newest where none that covers the entry is cosigned yet.
-pub(crate) fn ours(node: &Node, leaf_index: u64, reader: Option<&KeyId>) -> Result<(TlogProof, u64), Failure> {
-    let notes = match reader {
-        Some(peer) => witness::of_peer(node.home(), peer, Whose::Ours),
-        None => witness::ours(node.home()),
-    };
+/// The proof of an entry of ours under the earliest of these notes that covers it; and the size of its checkpoint, which is
+/// the newest where none that covers the entry is cosigned yet.
+pub(crate) fn ours(node: &Node, leaf_index: u64, notes: &[Filed]) -> Result<(TlogProof, u64), Failure> {
     // A note that is ahead of this ledger is kept as a warning; nothing here leads to it.
     let covering = leaf_index.saturating_add(1)..=node.ledger().size();
     let (checkpoint, size) = match notes.iter().find(|note| covering.contains(&note.size)) {
-        Some(first) => (merged(node, &notes, first)?, first.size),
+        Some(first) => (merged(node, notes, first)?, first.size),
         None => {
             let newest = node.ledger().checkpoint();
             (newest.note().clone(), newest.checkpoint().size)
@@ -56,7 +52,7 @@ pub(crate) fn signed(node: &Node, digest: &Hash, leaf_index: u64, reader: &KeyId
     let envelope = node.envelope(digest)?.ok_or_else(|| {
         Failure::new(Code::UnknownStatement, "The envelope of this statement is not here.").at(digest)
     })?;
-    let (proof, size) = ours(node, leaf_index, Some(reader))?;
+    let (proof, size) = ours(node, leaf_index, &witness::of_peer(node.home(), reader, Whose::Ours))?;
     Ok((Signed { envelope, tlog_proof: proof.print().into_bytes() }, size))
 }
 

@@ -123,10 +123,11 @@ impl Pool {
         for kind in [Kind::Card, Kind::Delegation, Kind::Revocation, Kind::Meeting] {
             rows.extend(author::own_of_kind(node, &kind)?);
         }
+        let notes = witness::ours(node.home());
         for row in rows {
             let Some(envelope) = node.envelope(&row.digest)? else { continue };
             let proof = if author::is_own(node, &row) {
-                Some(proofs::ours(node, row.leaf_index, None)?.0)
+                Some(proofs::ours(node, row.leaf_index, &notes)?.0)
             } else {
                 let issuer = LedgerName::parse(&row.ledger)?;
                 let peer = node.peers().all().into_iter().find(|peer| peer.ledger(&issuer).is_some());
