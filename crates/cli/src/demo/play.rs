@@ -17,6 +17,9 @@ use super::stage::{Measure, Stage, Who};
 use super::{sample, tamper};
 
 const CASE: &str = "C-2026-031";
+/// Characters of a line of a report that the story quotes.
+const QUOTED_CHARS: usize = 110;
+
 /// Room that the three ledgers and the traces take, and some.
 const SPARE_BYTES: u64 = 64 << 20;
 /// What a file costs beyond its bytes: a block, its record, its midstates.
@@ -268,7 +271,9 @@ fn verify(
     let telling = |line: &&str| !line.trim().is_empty();
     let lines = if foretold == 0 { 1 } else { 3 };
     for line in text.lines().filter(telling).take(lines) {
-        stage.story.more(&format!("| {}", line.chars().take(110).collect::<String>()));
+        let told: String = line.chars().take(QUOTED_CHARS).collect();
+        let rest = if told.len() < line.len() { " …" } else { "" };
+        stage.story.more(&format!("| {told}{rest}"));
     }
     Ok(Verdict { proof, export, exit_code: code })
 }
