@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Seal evidence, hand it over with signed receipts, prove its custody.
 #[derive(Debug, Parser)]
-#[command(version, about, disable_help_subcommand = true, infer_subcommands = false)]
+#[command(version, disable_help_subcommand = true, infer_subcommands = false)]
 #[command(
     after_help = "First steps:\n  custodia demo                         three authorities on this machine, in a minute\n  \
 custodia init --name lab.example --display \"Laboratory\" --state XX --role lab\n  \

@@ -135,10 +135,11 @@ pub(crate) fn officer(officer: &Officer) -> String {
 pub(crate) fn sealed(sealed: &Sealed) -> String {
     let remarks: String =
         sealed.remarks.iter().map(|remark| format!("     Remark       {}\n", escape_untrusted(remark))).collect();
-    let counted = format!("{} files, {}", sealed.files, HumanBytes(sealed.bytes));
+    let counted = format!("{}, {}", count_of(sealed.files, "file"), HumanBytes(sealed.bytes));
+    let are = if sealed.files == 1 { "is" } else { "are" };
     match (&sealed.package, &sealed.seal, sealed.leaf_index) {
         (Some(package), Some(seal), Some(leaf_index)) => format!(
-            "[OK] Sealed. {counted} are safe. You can close the lid.\n     Package      {package}\n     \
+            "[OK] Sealed. {counted} {are} safe. You can close the lid.\n     Package      {package}\n     \
              Seal         {seal}\n     Ledger       entry {leaf_index}\n{remarks}     Next: custodia send {} --to NAME\n",
             short(package)
         ),
@@ -315,6 +316,11 @@ pub(crate) fn diagnosis(diagnosis: &Diagnosis) -> String {
             format!("{} {:<10} {}\n", if check.ok { "[OK]" } else { "[!!]" }, check.name, escape_untrusted(&check.seen))
         })
         .collect()
+}
+
+/// So many of something, in words.
+fn count_of(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// The beginning of a digest, enough to name it.
