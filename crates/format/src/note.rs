@@ -199,6 +199,9 @@ impl Note {
         if let Some(at) = note.bytes().position(|c| c < 0x20 && c != b'\n') {
             return Err(wrong(&format!("byte {at}"), "no control character but LF", "a control character"));
         }
+        if note.starts_with('\u{feff}') {
+            return Err(wrong("byte 0", "a text", "a byte order mark"));
+        }
         let (text, signatures) =
             note.rsplit_once("\n\n").ok_or_else(|| wrong("", "a text, a blank line, signatures", note))?;
         let signatures =
@@ -284,7 +287,8 @@ mod tests {
             NOTE.replace("example.com/foo", "example.com+foo"),
             NOTE.replace("example.com/foo", "example.com\u{a0}foo"),
             format!("{NOTE}\n"),
-            format!("\u{feff}{NOTE}").replace('\u{feff}', "\u{0}"),
+            format!("\u{feff}{NOTE}"),
+            format!("\u{0}{NOTE}"),
             twice,
             format!("text\n\n{many}"),
             format!("{}{NOTE}", "x".repeat(limits::NOTE_BYTES)),
