@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod checkpoint;
+pub mod contradiction;
 pub mod disclosure;
 pub mod entry;
 pub mod envelope;

@@ -61,6 +61,7 @@ findings! {
     NotLogged "not-logged" CannotTell "A statement is shown without proof that a ledger holds it.";
     Unwitnessed "unwitnessed" CannotTell "Too few other authorities have cosigned the ledger.";
     LedgerFork "ledger-fork" Changed "A ledger shows two histories that cannot both be true.";
+    HistoryUnproven "history-unproven" CannotTell "Two checkpoints of a ledger are shown without proof that they belong to one history.";
     UnknownLine "unknown-line" Remark "A note bears a line by a key that this reader does not know.";
     IntervalInverted "interval-inverted" Changed "A statement would have to be earlier than what it names.";
     ClockSkew "clock-skew" Remark "Two authorities' clocks differ a little.";

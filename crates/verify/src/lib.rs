@@ -7,6 +7,7 @@
 
 mod case;
 mod content;
+mod contradiction;
 mod finding;
 mod interval;
 mod report;
@@ -24,6 +25,7 @@ mod words;
 
 use std::num::NonZeroUsize;
 
+use custodia_format::contradiction::Contradiction;
 use custodia_format::trust::TrustFile;
 
 pub use case::Verified;
@@ -49,10 +51,15 @@ pub struct Given<'a> {
     pub cores: NonZeroUsize,
 }
 
-/// Judges a proof by the steps of docs/spec/proof.md. Total: any bytes give a report.
+/// Judges a proof by the steps of docs/spec/proof.md, or a contradiction by those of docs/spec/contradiction.md. Total: any
+/// bytes give a report.
 pub fn verify(given: &Given<'_>) -> Report {
     let mut case = Case::new(given.trust);
-    walk(&mut case, given);
+    if Contradiction::is_named_by(given.proof) {
+        contradiction::judge(&mut case, given.proof);
+    } else {
+        walk(&mut case, given);
+    }
     step_10_verdict::step_10_verdict(case)
 }
 

@@ -68,7 +68,7 @@ impl History {
 }
 
 /// The chain that a ledger belongs to, and its key.
-fn owner(case: &Case<'_>, origin: &LedgerName) -> Option<(usize, Vkey)> {
+pub(crate) fn owner(case: &Case<'_>, origin: &LedgerName) -> Option<(usize, Vkey)> {
     case.chains.iter().enumerate().find_map(|(at, chain)| Some((at, chain.ledger(origin)?.clone())))
 }
 
@@ -124,7 +124,7 @@ fn include(case: &mut Case<'_>, at: usize, history: &mut History) {
 /// Checks a note by its ledger's key, and everybody's cosignatures on it.
 ///
 /// The ledger's line stands first. A known key whose line does not verify spoils the whole note.
-fn check_note(case: &mut Case<'_>, note: &Note, ledger: &Vkey, owner: usize) -> Result<Checkpoint, String> {
+pub(crate) fn check_note(case: &mut Case<'_>, note: &Note, ledger: &Vkey, owner: usize) -> Result<Checkpoint, String> {
     if !note.lines.first().is_some_and(|line| ledger.is_of(line)) {
         return Err("the first line of the note is not its ledger's".to_owned());
     }

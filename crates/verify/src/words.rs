@@ -15,7 +15,7 @@ impl Report {
     pub fn to_text(&self) -> String {
         let mut text = format!("{}  {}\n", self.verdict.words(), self.sentence());
         self.findings_text(&mut text);
-        if self.statements.iter().any(|statement| statement.signed) {
+        if self.package.is_some() && self.statements.iter().any(|statement| statement.signed) {
             self.questions(&mut text);
             self.events(&mut text);
         }
@@ -27,6 +27,7 @@ impl Report {
         let items = &self.items;
         let count = |class: Class| self.findings.iter().filter(|finding| finding.class == class).count();
         match self.verdict {
+            _ if self.fork => "A ledger shows two histories; they cannot both be true.".to_owned(),
             Verdict::Changed => match count(Class::Changed) {
                 1 => "One thing is not what was signed.".to_owned(),
                 many => format!("{many} things are not what was signed."),
