@@ -16,7 +16,7 @@ use crate::home::{self, Home};
 use crate::outbox::Online;
 use crate::packages::Summaries;
 use crate::peers::Peers;
-use crate::{keys, views, witness};
+use crate::{keys, receive, views, witness};
 
 /// An open node. One process at a time holds one.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ impl Node {
             _lock: lock,
         };
         views::catch_up(&node)?;
+        receive::sweep(&node)?;
         Ok(node)
     }
 

@@ -180,6 +180,11 @@ impl Authority {
         true
     }
 
+    /// The digests of its cards, from number 1 on.
+    pub(crate) fn card_digests(&self) -> impl Iterator<Item = &Hash> {
+        self.cards.iter().map(|(digest, _)| digest)
+    }
+
     /// Its newest card; none before one was learned.
     pub(crate) fn newest(&self) -> Option<&(Hash, Card)> {
         self.cards.last()

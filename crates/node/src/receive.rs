@@ -111,6 +111,16 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Ha
     Ok(receipt)
 }
 
+/// Drops what a transfer left whose receipt was logged just before the power went.
+pub(crate) fn sweep(node: &Node) -> Result<(), Failure> {
+    for release in node.vault().transfers_on_disk()? {
+        if receipt_of(node, &release)?.is_some() {
+            node.vault().forget_transfer(&release)?;
+        }
+    }
+    Ok(())
+}
+
 /// How much of a release to us has been carried. Kept after the end of the transfer too: no evidence, no case in it.
 pub(crate) fn carried(
     node: &Node,

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use custodia_exchange::{AddCheckpoint, Cosigned};
 use custodia_format::checkpoint::{self, Checkpoint, check_ledger_signature, cosignature_time};
+use custodia_format::contradiction::Contradiction;
+use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
 use custodia_format::note::{KeyType, Note, SignatureLine, Vkey};
 use custodia_format::text::LedgerName;
@@ -143,7 +145,7 @@ pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Resu
         Err(WitnessError::OldAhead { .. }) => return refused(400),
         Err(WitnessError::BadSignature(_)) => return refused(403),
         Err(WitnessError::Conflict { stored }) => return Ok(Cosigned::Conflict { size: stored }),
-        Err(WitnessError::Unprocessable { .. }) => return contradiction(node, peer, vkey, &add.checkpoint),
+        Err(WitnessError::Unprocessable { .. }) => return contradiction(node, peer, vkey, add),
         Err(error) => return Err(Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))),
     };
     let (size, note) = (signed.checkpoint().size, signed.note());
@@ -167,17 +169,37 @@ pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Resu
     Ok(reply)
 }
 
-/// Two checkpoints of one ledger that cannot both be true, or that were not shown to be: both are kept as they are.
-fn contradiction(node: &Node, peer: &Authority, vkey: &Vkey, shown: &[u8]) -> Result<Cosigned, Failure> {
+/// Two checkpoints of one ledger that cannot both be true, or that were not shown to belong together: kept as one file for a
+/// court (docs/spec/contradiction.md).
+fn contradiction(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint) -> Result<Cosigned, Failure> {
+    let refused = Ok(Cosigned::Refused { status: 422 });
     let held = node.witnessed().last(&peer.root, vkey);
     let held = held.map_err(|error| Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}.")))?;
-    let Some(held) = held.as_ref().map(|held| held.note()) else { return Ok(Cosigned::Refused { status: 422 }) };
-    let folder = node.home().peer(&peer.root).join("contradictions");
-    let name = format!("{}-{}", held.digest(), Hash::of(shown));
-    let both = [held.print().as_bytes(), b"\n", shown].concat();
-    home::write_durably(&folder.join(name), &both)?;
-    tracing::error!("a peer showed a checkpoint that does not continue the one before it; both are kept");
-    Ok(Cosigned::Refused { status: 422 })
+    let Some(held) = held else { return refused };
+    // The note that we cosigned, where it is here: its time is ours.
+    let kept = of_peer(node.home(), &peer.root, Whose::Theirs);
+    let kept = kept.iter().rev().filter(|filed| filed.size == held.checkpoint().size).map(Filed::read);
+    let kept = kept.collect::<Result<Vec<_>, _>>()?.into_iter().find(|note| note.text == held.note().text);
+    let mut shown = Note::parse(&add.checkpoint)?;
+    shown.sort(vkey);
+    let cards = peer.card_digests().filter_map(|digest| {
+        let path = node.home().peer(&peer.root).join(format!("{digest}.json"));
+        home::read_file(&path, limits::ENVELOPE_BYTES as u64).transpose()
+    });
+    let cards = cards.map(|bytes| Ok(Envelope::parse(&bytes?)?)).collect::<Result<Vec<_>, Failure>>()?;
+    let held = kept.unwrap_or_else(|| held.note().clone());
+    // What is no contradiction after all, as a proof too many at one size, leaves nothing behind.
+    let Ok(file) = Contradiction::new(cards, held, shown, add.proof.clone()) else { return refused };
+    let printed = file.print();
+    let name = format!("{}.json", Hash::of(printed.as_bytes()));
+    home::write_durably(&contradictions(node.home(), &peer.root).join(name), printed.as_bytes())?;
+    tracing::error!("a peer showed a checkpoint that does not continue the one before it; both are kept for a court");
+    refused
+}
+
+/// Where the contradictions of a peer lie.
+pub(crate) fn contradictions(home: &Home, peer: &KeyId) -> PathBuf {
+    home.peer(peer).join("contradictions")
 }
 
 /// Keeps the cosignatures that a peer gave to a checkpoint of ours. Lines by other keys are dropped.

@@ -93,6 +93,15 @@ impl Vault {
         removed
     }
 
+    /// The releases whose transfers have left something here: those under way, and those that ended when the power went.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the folder cannot be read.
+    pub fn transfers_on_disk(&self) -> Result<Vec<Hash>, StorageError> {
+        let listed = std::fs::read_dir(&self.incoming).map_err(|error| StorageError::at(&self.incoming, error))?;
+        Ok(listed.flatten().filter_map(|entry| Hash::from_hex(entry.file_name().to_str()?)).collect())
+    }
+
     fn slot(&self, release: &Hash) -> Slot {
         self.transfers.lock().unwrap_or_else(PoisonError::into_inner).entry(*release).or_default().clone()
     }

@@ -194,6 +194,11 @@ fn a_package_is_handed_over_and_every_question_has_one_answer() {
     both.lab.station.keep(&both.desk.as_peer(), &receipt, None).unwrap();
     let queue = both.lab.perform(op::Queue { now: false });
     assert_eq!(queue[0].receipt, Some(receipt.digest().to_string()));
+    // What a power cut right after the receipt would have left is swept at the next start, and nothing else.
+    both.desk.node.vault().transfer_folder(&both.release).unwrap();
+    both.desk.node.vault().transfer_folder(&Hash::ZERO).unwrap();
+    receive::sweep(&both.desk.node).unwrap();
+    assert_eq!(both.desk.node.vault().transfers_on_disk().unwrap(), [Hash::ZERO]);
     let inbox = both.desk.perform(op::Inbox {});
     let carried = inbox[0].carried.unwrap();
     assert_eq!((carried.proven, carried.travelled, carried.again), (carried.bytes, carried.bytes, 0));
@@ -292,11 +297,35 @@ fn a_peer_with_two_histories_is_not_cosigned_and_both_are_kept() {
     let newest = both.lab.node.ledger().checkpoint().checkpoint().clone();
     let forked = custodia_format::checkpoint::Checkpoint { root: Hash::ZERO, ..newest.clone() };
     let note = forked.sign(&key).unwrap().print().into_bytes();
-    let add = AddCheckpoint { old: newest.size, proof: Vec::new(), checkpoint: note.clone() };
+    let add = AddCheckpoint { old: newest.size, proof: Vec::new(), checkpoint: note };
     assert_eq!(both.desk.station.witness(&lab, &add), Cosigned::Refused { status: 422 });
-    let folder = both.desk.node.home().peer(&lab.root).join("contradictions");
-    let kept = std::fs::read(std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()).unwrap();
-    assert!(kept.windows(note.len()).any(|window| window == note));
+    let evidence = evidence(&both.desk, &lab);
+    assert_eq!(evidence.len(), 1);
+    let judge = |bytes: &[u8]| {
+        let trust = crate::operations::authority::trust_with_us(&both.desk.node).unwrap();
+        let cores = NonZeroUsize::MIN;
+        custodia_verify::verify(&custodia_verify::Given {
+            proof: bytes,
+            trust: &trust,
+            manifest: None,
+            content: None,
+            cores,
+        })
+    };
+    let usual = custodia_verify::Strictness::Usual;
+    let report = judge(&evidence[0]);
+    assert_eq!(report.exit_code(usual), 40, "{}", report.to_text());
+    assert!(report.to_text().contains("two roots at size"), "{}", report.to_text());
+    let root = custodia_format::text::to_b64(Hash::ZERO.as_bytes());
+    let forged = String::from_utf8(evidence[0].clone()).unwrap().replace(&root, &root.replacen('A', "B", 1));
+    assert_eq!(judge(forged.as_bytes()).exit_code(usual), 10, "a forged one convicts nobody");
+    // A larger one that does not continue what was cosigned: a doubt, which the ledger's owner alone can lift.
+    let larger = custodia_format::checkpoint::Checkpoint { size: newest.size + 3, ..forked };
+    let note = larger.sign(&key).unwrap().print().into_bytes();
+    let add = AddCheckpoint { old: newest.size, proof: vec![Hash::ZERO], checkpoint: note };
+    assert_eq!(both.desk.station.witness(&lab, &add), Cosigned::Refused { status: 422 });
+    let codes: Vec<u8> = self::evidence(&both.desk, &lab).iter().map(|bytes| judge(bytes).exit_code(usual)).collect();
+    assert!(codes.contains(&11) && codes.contains(&40), "{codes:?}");
     // What the peer holds of us, and is ahead of us, stops our own signing.
     let size = both.lab.node.ledger().size();
     let ahead = custodia_format::checkpoint::Checkpoint { size: size + 5, ..newest };
@@ -307,6 +336,11 @@ fn a_peer_with_two_histories_is_not_cosigned_and_both_are_kept() {
     assert_eq!(both.lab.station.meet(&both.desk.as_peer(), &hello), Err(WireCode::RolledBack.into()));
     assert_eq!(both.lab.node.may_sign().unwrap_err().code, Code::RolledBack);
     assert_eq!(both.lab.perform(op::Queue { now: false }).len(), 1, "reads go on");
+}
+
+fn evidence(party: &Party, against: &Peer) -> Vec<Vec<u8>> {
+    let folder = witness::contradictions(party.node.home(), &against.root);
+    std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
 }
 
 fn root(both: &Released) -> Hash {
