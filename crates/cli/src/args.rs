@@ -1,5 +1,6 @@
 //! The command line: what can be said, and nothing of what it means.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -125,6 +126,8 @@ pub(crate) enum Command {
     Doctor,
     /// Three authorities on this machine: seal, send, cut the link, resume, receive, verify, catch tampering.
     Demo(Demo),
+    /// Two scratch authorities under random work and kills: nothing acknowledged may be lost.
+    Hammer(Hammer),
     /// What a code such as E-LOCKED means.
     Explain {
         /// The code.
@@ -273,7 +276,43 @@ pub(crate) enum Ledger {
         n: u64,
     },
     /// Rebuild everything from the entries, and compare.
-    Fsck,
+    Fsck {
+        /// Read and hash every object too, its midstates, and every manifest. Ctrl-C stops it; it goes on where it was when
+        /// it is asked again within a day.
+        #[arg(long)]
+        bytes: bool,
+        /// Begin with the first object, also where a check was interrupted.
+        #[arg(long, requires = "bytes")]
+        from_start: bool,
+    },
+    /// Check somebody's ledger from outside: over HTTP, or in a copied folder. Needs no node.
+    Audit(Audit),
+}
+
+/// Check a ledger from outside.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 sound, 1 damaged or not readable, 21 this address is not answered, 40 the ledger went back or shows two histories.\n\n\
+Examples:\n  custodia ledger audit http://127.0.0.1:8080 --vkey VKEY --held lab.checkpoint\n  \
+custodia ledger audit copy-of-ledger/ --vkey VKEY --statements copy-of-statements/"
+)]
+pub(crate) struct Audit {
+    /// Where it is read: `http://HOST:PORT`, a node's home, or a copy of its `ledger/`.
+    #[arg(value_name = "URL|FOLDER")]
+    pub source: OsString,
+    /// The verifier key of the ledger, as the authority's card has it.
+    #[arg(long, value_name = "VKEY")]
+    pub vkey: String,
+    /// The file that holds the last checkpoint between audits; it is made at the first, and replaced only by one that
+    /// continues it.
+    #[arg(long, value_name = "FILE")]
+    pub held: Option<PathBuf>,
+    /// Envelopes that you are entitled to see, to be compared with the entries: a copy of `statements/`, or a part.
+    #[arg(long, value_name = "FOLDER")]
+    pub statements: Option<PathBuf>,
+    /// The verifier key of a witness that you know; can be given several times.
+    #[arg(long = "witness", value_name = "VKEY")]
+    pub witnesses: Vec<String>,
 }
 
 /// Three authorities on this machine.
@@ -290,4 +329,26 @@ pub(crate) struct Demo {
     /// Draw those moments as another run did, which printed its seed.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
+}
+
+/// Two scratch authorities under random work and kills.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It makes two nodes of its own, in a new folder in the temporary directory or in DIR, and never opens another \
+home.\nOne seed draws one plan; how far a run gets in it depends on the machine.\nExit code 1: something that was acknowledged \
+is not there. The seed is printed and the folder kept."
+)]
+pub(crate) struct Hammer {
+    /// For how long it draws new work; then everything must arrive, and is checked once more.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub seconds: u64,
+    /// Draw the work and the kills as another run did, which printed its seed.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Where to make the nodes, and to leave them with the list of what was acknowledged.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Do nothing but check what another run left in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seconds", "seed", "keep"])]
+    pub check: Option<PathBuf>,
 }

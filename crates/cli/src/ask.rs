@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use custodia_court::CourtError;
 use custodia_node::api::{Door, Operation};
@@ -11,7 +12,7 @@ use custodia_node::operations as op;
 use custodia_node::{Node, init};
 use serde::Serialize;
 
-use crate::args::{Channel, Command, Common, Init, Ledger, Officer, Trust, Verify};
+use crate::args::{Audit, Channel, Command, Common, Init, Ledger, Officer, Trust, Verify};
 use crate::progress::Teller;
 use crate::{print, say};
 
@@ -21,8 +22,11 @@ pub(crate) type Asked = Result<u8, Failure>;
 /// Bytes of a file that is read whole because somebody named it: a card, a passphrase.
 const NAMED_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Does a command that needs a node.
+/// Does a command; all but one need a node.
 pub(crate) async fn command(command: Command, common: &Common) -> Asked {
+    if let Command::Ledger(Ledger::Audit(audit)) = command {
+        return self::audit(audit, common).await;
+    }
     let home = home(common)?;
     match command {
         Command::Init(init) => make(&home, &init, common),
@@ -140,17 +144,18 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             let text = call(&home, common, |_| op::LedgerProve { leaf_index: n }).await?;
             answer(common, &text, |text| text.text.clone())
         }
-        Command::Ledger(Ledger::Fsck) => {
-            let checked = call(&home, common, |_| op::LedgerFsck {}).await?;
-            answer(common, &checked, say::checked)?;
-            Ok(u8::from(!checked.errors.is_empty()))
-        }
         Command::Doctor => {
             let diagnosis = call(&home, common, |_| op::Doctor {}).await?;
             answer(common, &diagnosis, say::diagnosis)?;
             Ok(u8::from(diagnosis.checks.iter().any(|check| !check.ok)))
         }
-        Command::Serve | Command::Verify(_) | Command::Explain { .. } | Command::Demo(_) => {
+        Command::Ledger(Ledger::Audit(_))
+        | Command::Serve
+        | Command::Verify(_)
+        | Command::Explain { .. }
+        | Command::Demo(_)
+        | Command::Hammer(_)
+        | Command::Ledger(Ledger::Fsck { .. }) => {
             Err(Failure::new(Code::Internal, "This command is no request to a node."))
         }
     }
@@ -169,6 +174,22 @@ pub(crate) fn verify(verify: &Verify, common: &Common) -> Asked {
         Ok(checked) => print(&checked.text).map(|_| checked.exit_code),
         Err(error) => Err(unjudged(error)),
     }
+}
+
+/// Audits a ledger of somebody's, as one without a node does.
+async fn audit(audit: Audit, common: &Common) -> Asked {
+    let request = op::Audit {
+        source: audit.source,
+        vkey: audit.vkey,
+        witnesses: audit.witnesses,
+        held: audit.held,
+        statements: audit.statements,
+    };
+    let mut teller = Teller::new(common.progress);
+    let audited = tokio::task::spawn_blocking(move || op::audit(&request, &mut |progress| teller.tell(&progress)));
+    let audited = audited.await.map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
+    answer(common, &audited, say::audited)?;
+    Ok(u8::from(!audited.errors.is_empty()))
 }
 
 /// Why the court's program judged nothing, as a failure of this one.
@@ -262,6 +283,43 @@ pub(crate) async fn serve(common: &Common) -> Asked {
     let json = common.json;
     custodia_node::serve(std::sync::Arc::new(node), move |listening| say::listening(&listening, json)).await?;
     Ok(0)
+}
+
+/// How long a check that is told to stop may take to say how far it got.
+const FSCK_STOPS: Duration = Duration::from_millis(700);
+
+/// Checks the ledger, and all bytes when that is asked for. Ctrl-C stops it in good order: it says how far it got.
+pub(crate) async fn fsck(operation: op::LedgerFsck, common: &Common) -> Asked {
+    let home = home(common)?;
+    let interrupted = || {
+        Failure::new(Code::Interrupted, "The check was interrupted before its end.")
+            .safe("Nothing was changed.")
+            .next("run the same command again")
+    };
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let door = tokio::select! {
+        door = Door::of(&home) => door?,
+        _ = &mut interrupt => return Err(interrupted()),
+    };
+    let mut teller = Teller::new(common.progress);
+    let checked = {
+        let mut call = std::pin::pin!(door.call(&operation, |progress| teller.tell(&progress)));
+        tokio::select! {
+            checked = &mut call => checked,
+            _ = &mut interrupt => {
+                let stop = async {
+                    let (_, checked) = tokio::join!(door.call(&op::LedgerFsckStop {}, |_| ()), call);
+                    checked
+                };
+                // Only the ledger's own part, which changes nothing, cannot be stopped in its middle.
+                tokio::time::timeout(FSCK_STOPS, stop).await.unwrap_or_else(|_| Err(interrupted()))
+            }
+        }
+    };
+    drop(teller);
+    let checked = checked?;
+    answer(common, &checked, say::checked)?;
+    Ok(u8::from(!checked.errors.is_empty()))
 }
 
 /// Prints an answer as words or as one JSON document.

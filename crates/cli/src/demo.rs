@@ -4,11 +4,9 @@
 //! Everything runs as processes of this same program, in one folder. Nothing else of the person's is touched: the folder
 //! that is sealed is only read. However it ends, no process is left.
 
-mod authority;
 mod carry;
 mod kills;
 mod play;
-mod process;
 mod relay;
 mod sample;
 mod stage;
@@ -27,9 +25,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::{Common, Demo};
 use crate::ask::Asked;
 use crate::print;
+use crate::scratch::folder::{absolute, fresh_seed, make_folder};
+use crate::scratch::process::Program;
 use kills::{Act, Kills};
 use play::Told;
-use process::Program;
 use stage::Stage;
 use story::Story;
 
@@ -167,22 +166,7 @@ struct Place {
 impl Place {
     /// The folder that a person named, new or empty; else a new one in the temporary directory.
     fn make(keep: Option<&Path>) -> Result<Self, Failure> {
-        let Some(keep) = keep else {
-            let temp = std::env::temp_dir();
-            let made = tempfile::Builder::new().prefix("custodia-demo-").tempdir_in(&temp);
-            let folder = made.map_err(|error| Failure::io(&error, &temp))?.keep();
-            return Ok(Self { folder, is_kept: false });
-        };
-        let folder = absolute(keep)?;
-        fs::create_dir_all(&folder).map_err(|error| Failure::io(&error, &folder))?;
-        let mut entries = fs::read_dir(&folder).map_err(|error| Failure::io(&error, &folder))?;
-        if entries.next().is_some() {
-            return Err(Failure::new(Code::Exists, "This folder is not empty.")
-                .at(folder.display())
-                .safe("Nothing in it was touched.")
-                .next("name another with --keep DIR"));
-        }
-        Ok(Self { folder, is_kept: true })
+        Ok(Self { folder: make_folder(keep, "custodia-demo-")?, is_kept: keep.is_some() })
     }
 
     /// Takes away what nobody asked to keep: the three homes, which hold a copy of everything each.
@@ -222,14 +206,4 @@ impl Place {
             .safe("No process is left. What was to be sealed was only read.")
             .next(format!("look into what is left in {folder}, its traces first; then rm -r {folder}"))
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| Failure::io(&error, path))
-}
-
-/// Another one at each run.
-fn fresh_seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    (now as u64 ^ u64::from(std::process::id())) % 1_000_000
 }

@@ -6,16 +6,19 @@
 mod args;
 mod ask;
 mod demo;
+mod hammer;
 mod progress;
 mod say;
+mod scratch;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use custodia_node::failure::{Code, Failure};
+use custodia_node::operations::LedgerFsck;
 
-use args::{Command, Line};
+use args::{Command, Ledger, Line};
 use ask::Asked;
 
 fn main() -> ExitCode {
@@ -50,8 +53,12 @@ fn run(line: Line) -> Result<u8, Failure> {
         Command::Verify(verify) => ask::verify(&verify, &line.common),
         Command::Explain { code } => say::explain(&code),
         Command::Demo(demo) => runtime.block_on(demo::run(&demo, &line.common)),
+        Command::Hammer(hammer) => runtime.block_on(hammer::run(&hammer, &line.common)),
         // It ends in good order by itself when it is told to stop.
         Command::Serve => runtime.block_on(ask::serve(&line.common)),
+        Command::Ledger(Ledger::Fsck { bytes, from_start }) => {
+            runtime.block_on(ask::fsck(LedgerFsck { bytes, from_start }, &line.common))
+        }
         command => runtime.block_on(async {
             tokio::select! {
                 done = ask::command(command, &line.common) => done,

@@ -8,8 +8,8 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Checked, Delivery, Diagnosis, LedgerHead, Officer, OwnCard, Received, Sealed, Shown, StatementLine, Transfer,
-    TransferState, Trusted, Written,
+    Audited, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead, Officer, OwnCard, Received,
+    Sealed, Shown, StatementLine, Transfer, TransferState, Trusted, Written,
 };
 use indicatif::HumanBytes;
 
@@ -90,7 +90,11 @@ pub(crate) fn listening(listening: &Listening, json: bool) {
             serde_json::json!({ "schema": "custodia.event/1", "type": "listening", "listening": listening })
         )
     } else {
-        format!("[OK] {} listens on {} (UDP). Stop with Ctrl-C.\n", listening.ledger, listening.address)
+        let auditors = match listening.auditors {
+            Some(address) => format!("     Auditors read its ledger on http://{address}\n"),
+            None => String::new(),
+        };
+        format!("[OK] {} listens on {} (UDP). Stop with Ctrl-C.\n{auditors}", listening.ledger, listening.address)
     };
     let _ = print(&text);
 }
@@ -288,20 +292,136 @@ pub(crate) fn ledger_head(head: &LedgerHead) -> String {
     text
 }
 
-/// What a check of the ledger found.
+/// What a check of the ledger found, and of all bytes.
 pub(crate) fn checked(checked: &Checked) -> String {
     let mut text = format!(
-        "{} {} entries, {} files, {} read in {}.{:03} s\n",
+        "{} {} entries, {} files, {} read in {} s\n",
         if checked.errors.is_empty() { "[OK]" } else { "[XX]" },
         checked.entries,
         checked.files,
         HumanBytes(checked.bytes),
-        checked.took_ms / 1000,
-        checked.took_ms % 1000
+        seconds(checked.took_ms)
     );
-    for (name, lines) in [("Error ", &checked.errors), ("Remark", &checked.remarks)] {
+    let content = checked.content.as_ref();
+    let damage = content.map(|content| content.damage.as_slice()).unwrap_or_default();
+    if let Some(content) = content {
+        text.push_str(&content_line(content));
+    }
+    // What is told in full below is not told twice.
+    let errors = checked.errors.iter().filter(|error| !damage.iter().any(|one| error.starts_with(&one.path)));
+    for error in errors {
+        let _ = writeln!(text, "     Error   {}", escape_untrusted(error));
+    }
+    for one in damage {
+        text.push_str(&damaged(one));
+    }
+    for remark in checked.remarks.iter().chain(content.iter().flat_map(|content| &content.remarks)) {
+        let _ = writeln!(text, "     Remark  {}", escape_untrusted(remark));
+    }
+    text
+}
+
+fn content_line(content: &CheckedContent) -> String {
+    let rate = content.bytes_read as f64 / (1 << 20) as f64 / (content.took_ms.max(1) as f64 / 1000.0);
+    let mut text = format!(
+        "     {} objects, {}, {} midstates files, {} manifests: every byte read and hashed, in {} s, {rate:.0} MiB/s\n",
+        content.objects,
+        HumanBytes(content.bytes),
+        content.midstates,
+        content.manifests,
+        seconds(content.took_ms)
+    );
+    if let Some(before) = &content.resumed {
+        let _ = writeln!(
+            text,
+            "     Went on with the check that began {}: {} objects, {}, were read by it",
+            before.began,
+            before.objects,
+            HumanBytes(before.bytes)
+        );
+    }
+    text
+}
+
+/// A file that is not what it must be.
+fn damaged(damaged: &Damaged) -> String {
+    let mut text = format!("     Damaged {}\n", escape_untrusted(&damaged.path));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "             {name:<10} {}", escape_untrusted(value));
+    };
+    line("Expected", &damaged.expected);
+    line("Found", &damaged.found);
+    if let Some(last_whole) = &damaged.last_whole {
+        line("Was whole", last_whole);
+    }
+    if !damaged.needed_by.is_empty() {
+        line("Needed by", &damaged.needed_by.join(", "));
+    }
+    if !damaged.held_by.is_empty() {
+        line("Held by", &damaged.held_by.join("; "));
+    }
+    line("Safe", &damaged.safe);
+    for (place, next) in damaged.next.iter().enumerate() {
+        line(if place == 0 { "You can" } else { "" }, next);
+    }
+    text
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}
+
+/// What an audit from outside found.
+pub(crate) fn audited(audited: &Audited) -> String {
+    let mark = match (audited.errors.is_empty(), audited.entries) {
+        (false, _) => "[XX]",
+        (true, 0) => "[!!]",
+        (true, _) => "[OK]",
+    };
+    let mut text = format!(
+        "{mark} {}: {} entries, {} files, {} read in {} s\n     Root        {}\n",
+        audited.ledger,
+        audited.entries,
+        audited.files,
+        HumanBytes(audited.bytes),
+        seconds(audited.took_ms),
+        audited.root
+    );
+    if audited.entries == 0 {
+        text.push_str("     Nothing     the ledger has no entries: nothing was checked but its signature\n");
+    }
+    if audited.cosigned.is_empty() {
+        text.push_str("     Cosigned    by nobody\n");
+    }
+    for cosigner in &audited.cosigned {
+        let how = match (&cosigner.time, cosigner.known) {
+            (Some(time), true) => format!("at {time}, verified"),
+            _ => format!("key {} is not known here: not verified", cosigner.key_id),
+        };
+        let _ = writeln!(text, "     Cosigned    {}  {how}", cosigner.name);
+    }
+    if let Some(held) = &audited.held {
+        let how = match (held.state, held.before) {
+            (HeldState::First, _) => "none was held before; this one is from now on".to_owned(),
+            (HeldState::Same, _) => "the same as before".to_owned(),
+            (HeldState::Continued, before) => {
+                format!("continues the one of size {}, and is held from now on", before.unwrap_or_default())
+            }
+            (HeldState::Unknown, Some(size)) => format!("cannot be told; the one of size {size} is still held"),
+            (HeldState::Unknown, None) => "a damaged ledger is not held".to_owned(),
+        };
+        let _ = writeln!(text, "     Held        {how}: {}", escape_untrusted(&held.path));
+    }
+    if let Some(compared) = &audited.statements {
+        let _ = writeln!(
+            text,
+            "     Statements  {} entries have their document here; of {} it was not to be seen",
+            compared.seen, compared.unseen
+        );
+    }
+    for (name, lines) in [("Error ", &audited.errors), ("Remark", &audited.remarks)] {
         for line in lines {
-            let _ = writeln!(text, "     {name}  {}", escape_untrusted(line));
+            let _ = writeln!(text, "     {name}      {}", escape_untrusted(line));
         }
     }
     text

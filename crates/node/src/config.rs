@@ -1,10 +1,12 @@
 //! `custodia.toml`: what the owner decided. Unknown lines are refused, so that a typing error is not a silent default.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use custodia_format::text::LedgerName;
 use serde::Deserialize;
 
+use crate::auditors::Auditors;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
 
@@ -21,11 +23,34 @@ pub struct Config {
     /// Threads for hashing; all cores when absent.
     #[serde(default)]
     pub cores: Option<std::num::NonZeroUsize>,
+    /// Within how long a running node reads everything back that lies at rest, `scrub_days`; none when it does not.
+    #[serde(default = "scrub_default", rename = "scrub_days", deserialize_with = "scrub_days")]
+    pub scrub: Option<Duration>,
+    /// Outside readers of the ledger; when absent nothing is served to them.
+    #[serde(default)]
+    pub auditors: Option<Auditors>,
 }
 
 /// All addresses of this machine, at the port of the protocol.
 fn listen_default() -> SocketAddr {
     crate::default_listen()
+}
+
+/// Thirty days: what rots is found while those who hold a copy still have it.
+pub(crate) const fn scrub_default() -> Option<Duration> {
+    Some(Duration::from_secs(30 * DAY_SECONDS))
+}
+
+const DAY_SECONDS: u64 = 86_400;
+/// The longest round: what is read less often than once in ten years is not read.
+const SCRUB_DAYS_MOST: f64 = 3660.0;
+
+fn scrub_days<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let days = f64::deserialize(deserializer)?;
+    if !(0.0..=SCRUB_DAYS_MOST).contains(&days) {
+        return Err(serde::de::Error::custom(format!("scrub_days is {days}; it is 0 to {SCRUB_DAYS_MOST}")));
+    }
+    Ok((days > 0.0).then(|| Duration::from_secs_f64(days * DAY_SECONDS as f64)))
 }
 
 fn ledger_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<LedgerName, D::Error> {
@@ -72,8 +97,17 @@ impl Config {
              # Where it listens for peers (QUIC, UDP). \"127.0.0.1:PORT\" for this machine alone.\n\
              listen = \"{}\"\n\n\
              # Threads for hashing. All cores when this line is absent.\n\
-             # cores = 2\n",
-            self.ledger, self.listen
+             # cores = 2\n\n\
+             # Within how many days the running node reads everything back that it keeps, slowly. 0: it does not.\n\
+             scrub_days = {}\n\n\
+             # Outside readers of the ledger, over HTTP (TCP): its checkpoint and tiles, and nothing else. Nothing is served\n\
+             # when this section is absent; without \"allow\" this machine alone is answered.\n\
+             # [auditors]\n\
+             # listen = \"127.0.0.1:8080\"\n\
+             # allow = [\"192.0.2.7\", \"198.51.100.0/24\"]\n",
+            self.ledger,
+            self.listen,
+            self.scrub.map_or(0.0, |scrub| scrub.as_secs_f64() / DAY_SECONDS as f64)
         );
         home::write_durably(&home.config(), text.as_bytes())
     }
@@ -92,6 +126,8 @@ mod tests {
             ledger: LedgerName::parse("forensics.example/node-1/1").unwrap(),
             listen: "127.0.0.1:4433".parse().unwrap(),
             cores: None,
+            scrub: scrub_default(),
+            auditors: None,
         };
         config.write_new(&home).unwrap();
         assert_eq!(Config::read(&home).unwrap(), config);
@@ -101,9 +137,34 @@ mod tests {
     fn the_sample_parses_and_is_what_init_writes() {
         let sample = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/custodia.toml"));
         let config = Config::parse(sample).unwrap();
-        assert_eq!((config.listen, config.cores), (listen_default(), None));
-        let told: Config = Config::parse(&sample.replace("# cores", "cores")).unwrap();
+        assert_eq!((config.listen, config.cores, config.scrub), (listen_default(), None, scrub_default()));
+        assert!(sample.contains("\nscrub_days = "), "a line of the sample, not a default");
+        assert_eq!(config.auditors, None, "nothing is served to anybody where nothing is said");
+        let mut told = sample.to_owned();
+        for line in ["cores", "[auditors]", "listen", "allow"] {
+            told = told.replace(&format!("\n# {line}"), &format!("\n{line}"));
+        }
+        let told = Config::parse(&told).unwrap();
         assert_eq!(told.cores.map(std::num::NonZeroUsize::get), Some(2));
+        let auditors = told.auditors.unwrap();
+        assert!(auditors.listen.ip().is_loopback());
+        let allowed: Vec<String> = auditors.allow.iter().map(ToString::to_string).collect();
+        assert_eq!(allowed, ["192.0.2.7", "198.51.100.0/24"]);
+    }
+
+    #[test]
+    fn days_of_the_scrub_are_bounded_and_the_page_names_the_default() {
+        let of = |days: &str| Config::parse(&format!("ledger = \"a/b/1\"\nscrub_days = {days}\n"));
+        assert_eq!(of("0").unwrap().scrub, None);
+        assert_eq!(of("7").unwrap().scrub, Some(Duration::from_secs(7 * DAY_SECONDS)));
+        assert_eq!(of("0.5").unwrap().scrub, Some(Duration::from_secs(DAY_SECONDS / 2)));
+        assert_eq!(Config::parse("ledger = \"a/b/1\"\n").unwrap().scrub, scrub_default());
+        for bad in ["-1", "nan", "inf", "3661", "\"30\""] {
+            assert_eq!(of(bad).unwrap_err().code, Code::Config, "{bad}");
+        }
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/configuration.md"));
+        let row = page.lines().find(|line| line.starts_with("| `scrub_days` |")).unwrap();
+        assert_eq!(of(row.trim_end_matches(" |").rsplit("| ").next().unwrap()).unwrap().scrub, scrub_default());
     }
 
     #[test]
@@ -113,5 +174,11 @@ mod tests {
         assert_eq!(failure.place.as_deref(), Some("custodia.toml line 3"));
         assert!(Config::parse("ledger = \"a/b\"\n").is_err());
         assert!(Config::parse("ledger = \"a/b/1\"\nlisten = \"here\"\n").is_err());
+        for section in ["", "listen = \"127.0.0.1\"", "listen = \"127.0.0.1:1\"\nallow = [\"here\"]", "allow = []"] {
+            let text = format!("ledger = \"a/b/1\"\n[auditors]\n{section}\n");
+            assert!(Config::parse(&text).is_err(), "{section}");
+        }
+        let text = "ledger = \"a/b/1\"\n[auditors]\nlisten = \"127.0.0.1:1\"\nalow = []\n";
+        assert_eq!(Config::parse(text).unwrap_err().place.as_deref(), Some("custodia.toml line 4"));
     }
 }

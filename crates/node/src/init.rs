@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::keys::{self, Passphrase};
-use crate::{edge, packages};
+use crate::{config, edge, packages};
 
 /// What a new node is told about itself.
 #[derive(Debug, Clone)]
@@ -86,7 +86,14 @@ pub fn init(home: &Home, founding: &Founding) -> Result<Made, Failure> {
 
     let vkey = Vkey::new(&ledger.to_string(), KeyType::Ed25519, ledger_key.public())?;
     drop(Ledger::create(Folder::open(home.path())?, &ledger.to_string(), ledger_key)?);
-    Config { ledger: ledger.clone(), listen: founding.listen, cores: None }.write_new(home)?;
+    Config {
+        ledger: ledger.clone(),
+        listen: founding.listen,
+        cores: None,
+        scrub: config::scrub_default(),
+        auditors: None,
+    }
+    .write_new(home)?;
 
     let from = edge::now();
     let to = Time::from_unix(from.unix().saturating_add(KEY_SECONDS)).unwrap_or(from);

@@ -5,6 +5,7 @@
 //! `format`, judgements to `verify`.
 
 pub mod api;
+pub mod auditors;
 mod author;
 pub mod config;
 mod convert;
@@ -24,6 +25,7 @@ mod packages;
 mod peers;
 mod proofs;
 mod receive;
+mod scrub;
 mod serve;
 mod views;
 mod watch;

@@ -16,6 +16,7 @@ use crate::home::{self, Home};
 use crate::outbox::Online;
 use crate::packages::Summaries;
 use crate::peers::Peers;
+use crate::scrub::Rest;
 use crate::{keys, receive, views, witness};
 
 /// An open node. One process at a time holds one.
@@ -31,6 +32,8 @@ pub struct Node {
     summaries: Summaries,
     /// Its place on the network, while it has one.
     online: Mutex<Option<Arc<Online>>>,
+    /// Who reads back what lies at rest.
+    rest: Rest,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -62,6 +65,7 @@ impl Node {
             witnessed: WitnessMemory::new(Folder::open(home.path())?),
             summaries: Summaries::default(),
             online: Mutex::default(),
+            rest: Rest::default(),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -109,6 +113,11 @@ impl Node {
     /// What it last cosigned of others.
     pub(crate) const fn witnessed(&self) -> &WitnessMemory {
         &self.witnessed
+    }
+
+    /// Who reads back what lies at rest.
+    pub(crate) const fn rest(&self) -> &Rest {
+        &self.rest
     }
 
     /// What packages say of themselves.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::auditors::Gate;
 use crate::failure::Failure;
 use crate::outbox::Online;
+use crate::scrub::Scrub;
 use crate::{Node, api};
 
 /// A node that has begun to listen.
@@ -19,6 +21,9 @@ pub struct Listening {
     pub address: SocketAddr,
     /// Where it takes requests of its owner.
     pub socket: String,
+    /// Where it answers auditors, TCP, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auditors: Option<SocketAddr>,
 }
 
 /// Runs a node until it is told to stop by SIGINT or SIGTERM, which ends it in good order: peers are told, what is proven
@@ -30,19 +35,35 @@ pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Res
     let failed = |error: std::io::Error| Failure::io(&error, "signals");
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+    let gate = match &node.config().auditors {
+        Some(auditors) => Some(Gate::open(auditors, node.home())?),
+        None => None,
+    };
     let requests = api::listen(&node)?;
     let online = Online::start(&node, node.config().listen)?;
+    let scrub = Scrub::start(&node, &online)?;
     on_listening(Listening {
         ledger: node.config().ledger.to_string(),
         address: online.address()?,
         socket: node.home().socket().display().to_string(),
+        auditors: gate.as_ref().map(Gate::address).transpose()?,
     });
+    let answer_auditors = async {
+        match gate {
+            Some(gate) => gate.serve().await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         () = online.listen() => Ok(()),
         failure = api::serve(node.clone(), requests) => Err(failure),
+        () = answer_auditors => Ok(()),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
+    if let Some(scrub) = scrub {
+        scrub.stop().await;
+    }
     online.stop(&node).await;
     // The process ends now; who still holds the node does nothing more with it.
     node.index().close();

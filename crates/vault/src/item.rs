@@ -59,6 +59,12 @@ impl Item {
         Ok(filled)
     }
 
+    /// Lets the system forget what it holds of this file in memory, so that the next read asks the disk.
+    pub(crate) fn forget(&self) {
+        // Advice: where it is not taken, a read may come from memory, and is right about that.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     /// Fills the whole buffer from an offset.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ mod storage;
 mod vault;
 mod zeros;
 
-pub use check::{CheckReport, Damage};
+pub use check::{CheckReport, Damage, Looked, MidstatesWere};
 pub use home_lock::{HomeLock, LockError};
 pub use import::{ImportError, Imported, ImportedFile};
 pub use incoming::{Incoming, IncomingError, ItemPlan, MidstatesHere, Missing, PlanError, Stats, Taken};

@@ -83,17 +83,19 @@ impl Vault {
         room(&self.home)
     }
 
-    /// All that lies in `objects/`, in no promised order, read folder by folder.
+    /// All that lies in `objects/`, in the order of the digests, read folder by folder.
     pub fn items(&self) -> impl Iterator<Item = Result<Found, StorageError>> + Send {
-        list(self.objects.folder()).filter(|entry| !matches!(entry, Ok(path) if path.ends_with(".new"))).flat_map(
-            |entry| -> Box<dyn Iterator<Item = Result<Found, StorageError>> + Send> {
-                match entry {
-                    Ok(path) if path.is_dir() => Box::new(list(&path).map(|path| found(path?))),
-                    Ok(path) => Box::new(std::iter::once(Ok(Found::Stray { path }))),
-                    Err(error) => Box::new(std::iter::once(Err(error))),
-                }
-            },
-        )
+        shelved(&self.objects, None)
+    }
+
+    /// What lies in `objects/` after a digest, in the order of the digests.
+    pub fn items_after(&self, after: &Hash) -> impl Iterator<Item = Result<Found, StorageError>> + Send {
+        shelved(&self.objects, Some(*after))
+    }
+
+    /// All that lies in `midstates/`, in the order of the digests. What is no midstates file of an item is a stray.
+    pub fn midstate_files(&self) -> impl Iterator<Item = Result<Found, StorageError>> + Send {
+        shelved(&self.midstates, None)
     }
 
     /// A name for a folder of unfinished files that nobody else in this process uses.
@@ -119,28 +121,56 @@ pub enum Found {
     },
 }
 
-fn found(path: PathBuf) -> Result<Found, StorageError> {
+/// The files of a shelf in the order of their names, which is that of their digests.
+fn shelved(shelf: &Shelf, after: Option<Hash>) -> impl Iterator<Item = Result<Found, StorageError>> + Send + use<> {
+    let after = after.map(|after| shelf.path(&after));
+    let first = after.as_deref().and_then(Path::parent).map(Path::to_owned);
+    list(shelf.folder())
+        .filter(|entry| !matches!(entry, Ok(path) if path.ends_with(".new")))
+        .filter(move |entry| !matches!((entry, &first), (Ok(path), Some(first)) if path < first))
+        .flat_map(|entry| -> Box<dyn Iterator<Item = Result<Found, StorageError>> + Send> {
+            match entry {
+                Ok(path) if path.is_dir() => Box::new(list(&path).filter_map(|path| path.and_then(found).transpose())),
+                Ok(path) => Box::new(std::iter::once(Ok(Found::Stray { path }))),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        })
+        .filter(move |found| match (found, &after) {
+            (Ok(Found::Item { sha256, .. }), Some(after)) => {
+                after.file_name().is_none_or(|after| std::ffi::OsStr::new(&sha256.to_string()) > after)
+            }
+            _ => true,
+        })
+}
+
+/// What a file is; none when it is gone since it was listed.
+fn found(path: PathBuf) -> Result<Option<Found>, StorageError> {
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::at(&path, error)),
     };
     let name = path.file_name().and_then(|name| name.to_str());
     let folder = path.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
     match name.and_then(Hash::from_hex) {
         Some(sha256) if metadata.is_file() && name.and_then(|name| name.get(..2)) == folder => {
-            Ok(Found::Item { sha256, size: metadata.len() })
+            Ok(Some(Found::Item { sha256, size: metadata.len() }))
         }
-        _ => Ok(Found::Stray { path }),
+        _ => Ok(Some(Found::Stray { path })),
     }
 }
 
-fn list(folder: &Path) -> Box<dyn Iterator<Item = Result<PathBuf, StorageError>> + Send> {
-    let owned = folder.to_owned();
-    match fs::read_dir(folder) {
-        Ok(entries) => Box::new(entries.map(move |entry| match entry {
-            Ok(entry) => Ok(entry.path()),
-            Err(error) => Err(StorageError::at(&owned, error)),
-        })),
-        Err(error) => Box::new(std::iter::once(Err(StorageError::at(folder, error)))),
-    }
+/// The paths in a folder, in the order of their names; all in memory, and one of 256 folders of a shelf at a time.
+fn list(folder: &Path) -> std::vec::IntoIter<Result<PathBuf, StorageError>> {
+    let entries = fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<PathBuf>>>()
+    });
+    let listed = match entries {
+        Ok(mut paths) => {
+            paths.sort_unstable();
+            paths.into_iter().map(Ok).collect()
+        }
+        Err(error) => vec![Err(StorageError::at(folder, error))],
+    };
+    listed.into_iter()
 }

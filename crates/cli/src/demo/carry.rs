@@ -9,8 +9,8 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::kills::Act;
-use super::process::{Process, args};
 use super::stage::{Measure, Named, Stage, Who};
+use crate::scratch::process::{Process, args};
 
 /// How long a limited link takes for the content, and how long where everything is to be killed meanwhile: the recipient
 /// records what is proven every 5 s.

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use crate::scratch::random::Random;
+
 /// What is under way when the kill comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,14 +65,14 @@ pub(crate) struct Struck {
 impl Kills {
     /// Draws so many moments.
     pub(crate) fn draw(count: u32, seed: u64) -> Self {
-        let mut state = seed;
+        let mut random = Random::new(seed);
         let mut moments: Vec<(Act, f64)> = TEN
             .into_iter()
             .cycle()
             .zip(0..count)
             .map(|(act, _)| {
                 let (from, to) = if act == Act::Send || act == Act::Onward { OF_TRANSFER } else { OF_SHORT };
-                (act, from + (to - from) * unit(&mut state))
+                (act, from + (to - from) * random.unit())
             })
             .collect();
         moments.sort_by(|one, next| one.1.total_cmp(&next.1));
@@ -104,15 +106,6 @@ impl Kills {
     pub(crate) fn struck(&self) -> &[Struck] {
         &self.struck
     }
-}
-
-/// SplitMix64, as a part of one.
-fn unit(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

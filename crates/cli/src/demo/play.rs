@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::carry::{self, Load, Trip};
 use super::kills::{Act, Struck};
-use super::process::args;
 use super::stage::{Measure, Stage, Who};
 use super::{sample, tamper};
+use crate::scratch::process::args;
 
 const CASE: &str = "C-2026-031";
 /// Characters of a line of a report that the story quotes.

@@ -10,11 +10,11 @@ use custodia_node::operations::answers::{Delivery, Sealed, StatementLine, Writte
 use indicatif::HumanBytes;
 use serde::de::DeserializeOwned;
 
-use super::authority::{Authority, Name};
 use super::kills::{Act, Kills};
-use super::process::Program;
 use super::relay::Relay;
 use super::story::Story;
+use crate::scratch::authority::{Authority, Name};
+use crate::scratch::process::Program;
 
 const LAB: Name = Name { label: "forensics.example", display: "Forensic Laboratory North", role: "lab" };
 const PROSECUTOR: Name = Name { label: "prosecutor.example", display: "Prosecutor of Southland", role: "prosecutor" };

@@ -49,6 +49,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::LedgerShow,
         op::LedgerProve,
         op::LedgerFsck,
+        op::LedgerFsckStop,
         op::Doctor,
     );
     router.with_state(node)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{Check, Diagnosis};
 use crate::api::{Operation, Reporter};
 use crate::failure::Failure;
+use crate::scrub::record::{self, Scrubbed};
 use crate::witness::{self, Whose};
 use crate::{Node, edge, keys, outbox};
 
@@ -16,6 +17,11 @@ use crate::{Node, edge, keys, outbox};
 const LITTLE_ROOM: u64 = 1 << 30;
 /// Seconds by which this clock may be behind the newest cosignature before it is remarked.
 const CLOCK_SLACK: i64 = 120;
+
+/// Seconds without the end of a round that are never too long, however short a round is; else it is twice a round's time.
+const SCRUB_SLACK: u64 = 86_400;
+/// Damaged files that are named; the rest is counted.
+const DAMAGED_NAMED: usize = 8;
 
 /// Look after the node's health.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +32,7 @@ impl Operation for Doctor {
     type Answer = Diagnosis;
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Diagnosis, Failure> {
-        let checks = vec![
+        let mut checks = vec![
             check("home", node.home().check().map(|()| node.home().path().display().to_string())),
             check("ledger", ledger(node)),
             check("keys", node_keys(node)),
@@ -37,7 +43,9 @@ impl Operation for Doctor {
             queue(node)?,
             index(node)?,
             Check { name: "socket".to_owned(), ok: true, seen: socket(node) },
+            scrub(node),
         ];
+        checks.extend(damaged(node));
         Ok(Diagnosis { checks })
     }
 }
@@ -132,6 +140,62 @@ fn index(node: &Node) -> Result<Check, Failure> {
     let (reflects, size) = (node.index().reflects()?, node.ledger().size());
     let seen = format!("reflects {reflects} of {size} entries");
     Ok(Check { name: "index".to_owned(), ok: reflects == size, seen })
+}
+
+/// When everything was last read back, and what that found.
+fn scrub(node: &Node) -> Check {
+    let name = "scrub".to_owned();
+    let scrubbed = Scrubbed::load(node.home());
+    let last = scrubbed.last.as_ref().map(|last| {
+        let found = match last.damaged {
+            0 => "all whole".to_owned(),
+            some => format!("{some} damaged"),
+        };
+        let (ended, size) = (record::moment(last.ended), last.bytes >> 20);
+        format!(
+            "the last full round ended {ended}: {} objects, {size} MiB, {} manifests, {found}",
+            last.objects, last.manifests
+        )
+    });
+    let seen = last.unwrap_or_else(|| "no full round has ended yet".to_owned());
+    let Some(period) = node.config().scrub else {
+        return Check { name, ok: true, seen: format!("off (scrub_days = 0 in custodia.toml); {seen}") };
+    };
+    let now = scrubbed.round.as_ref().map_or_else(String::new, |round| {
+        format!("; {} objects of the next are read since {}", round.objects, record::moment(round.began))
+    });
+    // A round that was begun long ago and never ended is late as well.
+    let since = scrubbed.last.map(|last| last.ended).or(scrubbed.round.map(|round| round.began));
+    let age = since.and_then(|since| u64::try_from(edge::now().unix().saturating_sub(since)).ok());
+    let is_late = age.is_some_and(|age| age > (2 * period.as_secs()).max(SCRUB_SLACK));
+    let late = if is_late { "; that is too long ago: custodia serve, or custodia ledger fsck --bytes" } else { "" };
+    Check { name, ok: !is_late, seen: format!("{seen}{now}{late}") }
+}
+
+/// Files that were found damaged, until they are read whole again.
+fn damaged(node: &Node) -> Vec<Check> {
+    let all = record::damaged(node.home());
+    let check = |seen| Check { name: "damage".to_owned(), ok: false, seen };
+    let mut checks: Vec<Check> = all
+        .iter()
+        .take(DAMAGED_NAMED)
+        .map(|one| {
+            let needed = match one.needed_by.as_slice() {
+                [] => String::new(),
+                packages => format!("; needed by {}", packages.join(", ")),
+            };
+            let held = match one.held_by.as_slice() {
+                [] => "; nobody else signed for it".to_owned(),
+                holders => format!("; ask {}", holders.join(", or ")),
+            };
+            check(format!("{}: {}{needed}{held}; found {}", one.path, one.found, one.found_at))
+        })
+        .collect();
+    if all.len() > DAMAGED_NAMED {
+        let more = all.len() - DAMAGED_NAMED;
+        checks.push(check(format!("and {more} more: custodia ledger fsck --bytes names all of them")));
+    }
+    checks
 }
 
 fn socket(node: &Node) -> String {

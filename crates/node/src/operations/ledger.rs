@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use custodia_format::entry::Entry;
 use custodia_format::tlog_proof::TlogProof;
-use custodia_ledger::{Depth, Severity};
+use custodia_ledger::{Depth, FsckReport, Severity};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Checked, LedgerHead, StatementLine, Text};
@@ -13,6 +13,7 @@ use super::inbox::line;
 use crate::Node;
 use crate::api::{Operation, Progress, Reporter};
 use crate::failure::{Code, Failure};
+use crate::scrub::check::{self, Begin};
 use crate::witness::{self, Whose};
 
 /// How often a check tells how far it is.
@@ -111,13 +112,21 @@ fn entry(node: &Node, leaf_index: u64) -> Result<Entry, Failure> {
 
 /// Rebuild everything from the entries, and compare.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct LedgerFsck {}
+pub struct LedgerFsck {
+    /// Read and hash every object too, and every manifest.
+    #[serde(default)]
+    pub bytes: bool,
+    /// Begin with the first object, also where a check was interrupted within the last day.
+    #[serde(default)]
+    pub from_start: bool,
+}
 
 impl Operation for LedgerFsck {
     const NAME: &'static str = "ledger/fsck";
     type Answer = Checked;
 
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Checked, Failure> {
+        let checking = if self.bytes { Some(node.rest().begin()?) } else { None };
         let began = Instant::now();
         let mut last = Instant::now();
         let report = node.ledger().fsck(Depth::Home, &mut |done| {
@@ -139,7 +148,42 @@ impl Operation for LedgerFsck {
             let found = report.findings.iter().filter(|finding| finding.severity == severity);
             found.map(|finding| format!("{}: {}", finding.path, finding.what)).collect()
         };
-        let (errors, remarks) = (of(Severity::Damage), of(Severity::Remark));
-        Ok(Checked { entries: report.entries, files: report.files, bytes: report.bytes, took_ms, errors, remarks })
+        let (mut errors, remarks): (Vec<String>, _) = (of(Severity::Damage), of(Severity::Remark));
+        if report.entries == 0 {
+            errors.push("ledger: no entry was checked".to_owned());
+        }
+        let content = match checking {
+            None => None,
+            Some(checking) => {
+                let begin = if self.from_start { Begin::AtTheStart } else { Begin::WhereItStopped };
+                let content = check::run(node, begin, &checking, reporter)?;
+                if content.objects == 0 {
+                    errors.push("objects: no object was checked, for none is here".to_owned());
+                }
+                errors.extend(
+                    content
+                        .damage
+                        .iter()
+                        .map(|damaged| format!("{}: {} instead of {}", damaged.path, damaged.found, damaged.expected)),
+                );
+                Some(content)
+            }
+        };
+        let FsckReport { entries, files, bytes, .. } = report;
+        Ok(Checked { entries, files, bytes, took_ms, errors, remarks, content })
+    }
+}
+
+/// Tell the check of all bytes that runs to stop; it then says how far it got.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerFsckStop {}
+
+impl Operation for LedgerFsckStop {
+    const NAME: &'static str = "ledger/fsck/stop";
+    type Answer = ();
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<(), Failure> {
+        node.rest().stop();
+        Ok(())
     }
 }

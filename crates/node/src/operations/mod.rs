@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod answers;
+mod audit;
 pub(crate) mod authority;
 mod doctor;
 mod inbox;
@@ -12,11 +13,12 @@ mod seal;
 mod send;
 
 pub use answer::{Accept, Refuse};
+pub use audit::{Audit, audit};
 pub(crate) use authority::own_card;
 pub use authority::{Card, OfficerAdd, TrustAdd, TrustExport, TrustList};
 pub use doctor::Doctor;
 pub use inbox::{Inbox, Show};
-pub use ledger::{LedgerCheckpoint, LedgerFsck, LedgerList, LedgerProve, LedgerShow};
+pub use ledger::{LedgerCheckpoint, LedgerFsck, LedgerFsckStop, LedgerList, LedgerProve, LedgerShow};
 pub use prove::{Export, Prove};
 pub use queue::Queue;
 pub use seal::Seal;

@@ -1,4 +1,4 @@
-//! One authority of the demo: its home, its node's process, and all that it has ever acknowledged.
+//! One scratch authority: its home, its node's process, and all that it has ever acknowledged.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -64,6 +64,14 @@ impl Authority {
         Ok(Self { name, home, listen, program: program.clone(), node: None, acknowledged: Acknowledged::default() })
     }
 
+    /// The words of a command of its.
+    fn args<A: AsRef<OsStr>>(&self, parts: impl IntoIterator<Item = A>) -> Vec<OsString> {
+        let mut all = args(["--json", "--progress", "none", "--home"]);
+        all.push(self.home.clone().into_os_string());
+        all.extend(args(parts));
+        all
+    }
+
     /// Where its node listens.
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen
@@ -108,6 +116,11 @@ impl Authority {
         node.listening(&self.program)?;
         self.node = Some(node);
         Ok(())
+    }
+
+    /// Whether its node was started, and not killed since.
+    pub(crate) fn is_up(&self) -> bool {
+        self.node.is_some()
     }
 
     /// Loses its power: the node is killed where it stands.
@@ -207,12 +220,5 @@ impl Authority {
                 .instead_of("no error", error)
                 .next("report this")),
         }
-    }
-
-    fn args<A: AsRef<OsStr>>(&self, parts: impl IntoIterator<Item = A>) -> Vec<OsString> {
-        let mut all = args(["--json", "--progress", "none", "--home"]);
-        all.push(self.home.clone().into_os_string());
-        all.extend(args(parts));
-        all
     }
 }
