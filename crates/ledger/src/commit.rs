@@ -15,7 +15,7 @@ use custodia_merkle::Frontier;
 use crate::head::Head;
 use crate::home::{CHECKPOINT, HEAD, ORDER, STAGE, STAGE_BYTES, Shelf, tile_path};
 use crate::stage::Stage;
-use crate::storage::{NewFile, Rename, Storage, StorageError};
+use crate::storage::{Names, NewFile, Rename, Storage, StorageError};
 use crate::tail::{Plan, Tail, plan};
 use crate::tiles::Tiles;
 
@@ -39,6 +39,15 @@ pub(crate) struct Committer {
     frontier: Frontier,
     /// The bytes of the head; none before the first commit.
     head: Option<Vec<u8>>,
+}
+
+/// Whether the documents of a commit that a crash interrupts keep their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// A caller gave several, in an order that means something.
+    Kept,
+    /// Each is another caller's.
+    Any,
 }
 
 /// Why a commit failed.
@@ -69,13 +78,14 @@ impl Committer {
 
     /// Logs documents that are neither in the ledger nor twice among these, in this order, all or none of them. The
     /// first gets the index that [`Committer::size`] was before.
-    pub(crate) fn commit(&mut self, documents: &[NewDocument]) -> Result<SignedCheckpoint, CommitError> {
-        let stored = self.step_1_store(documents);
-        let committed = stored.and_then(|()| self.commit_pending(documents));
+    pub(crate) fn commit(&mut self, documents: &[NewDocument], order: Order) -> Result<SignedCheckpoint, CommitError> {
+        let paths: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
+        let kept = if order == Order::Kept { self.step_1_order(documents) } else { Ok(()) };
+        let files = paths.iter().zip(documents).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
+        let committed = kept.and_then(|()| self.steps(documents, files));
         if let Err(CommitError::Full { path }) = committed {
             // The caller is told that nothing was stored, so nothing may be found by the next start.
-            let pending: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
-            return Err(match self.storage.remove(&pending) {
+            return Err(match self.storage.remove(&paths) {
                 Ok(()) => CommitError::Full { path },
                 Err(error) => CommitError::Unknown { why: error.to_string() },
             });
@@ -85,9 +95,14 @@ impl Committer {
 
     /// Logs documents that stand in `pending/` already, as [`Committer::commit`] does; they stay there when it fails.
     pub(crate) fn commit_pending(&mut self, documents: &[NewDocument]) -> Result<SignedCheckpoint, CommitError> {
+        self.steps(documents, Vec::new())
+    }
+
+    /// All steps. `fresh` are the files of step 1, none when they are there already.
+    fn steps(&mut self, documents: &[NewDocument], fresh: Vec<NewFile<'_>>) -> Result<SignedCheckpoint, CommitError> {
         let (plan, stage) = self.step_2_plan(documents)?;
         let stage_bytes = stage.print();
-        self.step_3_stage(&stage_bytes)?;
+        self.steps_1_and_3_store(fresh, &stage_bytes)?;
         self.step_4_root_again(&stage_bytes, &plan)?;
         let head = self.step_5_commit(&stage, &stage_bytes, &plan)?;
         // From here on an error of any kind leaves a commit that is not applied: the next start finishes it.
@@ -99,17 +114,19 @@ impl Committer {
         Ok(head.signed)
     }
 
-    /// Step 1: the documents, durable in `pending/`, before anything is planned. The order of several is written first,
-    /// so that a start after a crash keeps it.
-    fn step_1_store(&self, documents: &[NewDocument]) -> Result<(), CommitError> {
-        if documents.len() > 1 {
-            let order: String = documents.iter().map(|new| format!("{}\n", new.entry.sha256)).collect();
-            self.storage.put(&[NewFile { path: ORDER, bytes: order.as_bytes() }])?;
-        }
-        let paths: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
-        let files: Vec<NewFile<'_>> =
-            paths.iter().zip(documents).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
-        Ok(self.storage.put(&files)?)
+    /// Before step 1: the order of one caller's documents, so that a start after a crash keeps it.
+    fn step_1_order(&self, documents: &[NewDocument]) -> Result<(), CommitError> {
+        let order: String = documents.iter().map(|new| format!("{}\n", new.entry.sha256)).collect();
+        Ok(self.storage.put_with(&[NewFile { path: ORDER, bytes: order.as_bytes() }], &[], Names::Soon)?)
+    }
+
+    /// Steps 1 and 3: the documents in `pending/`, and then all that the commit changes in one file. They share a sync;
+    /// their names are durable before the head has its own. Without the head none of them counts, and a start finds the
+    /// documents or does not.
+    fn steps_1_and_3_store(&self, fresh: Vec<NewFile<'_>>, stage: &[u8]) -> Result<(), CommitError> {
+        let mut files = fresh;
+        files.push(NewFile { path: STAGE, bytes: stage });
+        Ok(self.storage.put_with(&files, &[], Names::Soon)?)
     }
 
     /// Step 2: indexes, tiles, bundles and the root, in memory.
@@ -126,11 +143,6 @@ impl Committer {
             files: plan.files.clone(),
         };
         Ok((plan, stage))
-    }
-
-    /// Step 3: all of it in one file, durable.
-    fn step_3_stage(&self, bytes: &[u8]) -> Result<(), CommitError> {
-        Ok(self.storage.put(&[NewFile { path: STAGE, bytes }])?)
     }
 
     /// Step 4: the root once more, from the bytes that stand in the file now and by another way. A bit that flipped in
@@ -161,22 +173,31 @@ impl Committer {
         let signed = SignedCheckpoint::check(note, &self.vkey).map_err(|error| unknown(error.to_string()))?;
         let head = Head { stage: Hash::of(staged), signed };
         // THE COMMIT POINT. Before this rename is durable nothing happened; from then on the next start finishes it.
-        self.storage.swap(HEAD, self.head.as_deref(), &head.print())?;
+        let paths = tile_paths(stage);
+        self.storage.swap_with(HEAD, self.head.as_deref(), &head.print(), &tile_files(stage, &paths))?;
         Ok(head)
     }
 }
 
 /// Step 6, for the commit that runs and for every start: the stage's tiles go to `ledger/`, then the public checkpoint
-/// follows, then the documents leave `pending/` for their shelves. Each part is durable before the next one begins, and
-/// doing any of it again changes nothing.
+/// follows, then the documents leave `pending/` for their shelves. Tiles and checkpoint are durable, each before the
+/// next one appears; where a document stands is durable before the next commit begins. Doing any of it again changes
+/// nothing.
 pub(crate) fn apply(storage: &dyn Storage, stage: &Stage, note: &Note) -> Result<(), StorageError> {
-    let paths: Vec<String> = stage.files.iter().map(|(tile, _)| tile_path(tile)).collect();
-    let files: Vec<NewFile<'_>> =
-        paths.iter().zip(&stage.files).map(|(path, (_, bytes))| NewFile { path, bytes }).collect();
-    storage.put(&files)?;
-    storage.put(&[NewFile { path: CHECKPOINT, bytes: note.print().as_bytes() }])?;
+    let (paths, note) = (tile_paths(stage), note.print());
+    let checkpoint = [NewFile { path: CHECKPOINT, bytes: note.as_bytes() }];
+    storage.put_with(&tile_files(stage, &paths), &checkpoint, Names::Now)?;
+    storage.put(&checkpoint)?;
     let shelve = |(shelf, digest): &(Shelf, Hash)| Rename { from: shelf.pending_path(digest), to: shelf.path(digest) };
-    storage.rename(&stage.documents.iter().map(shelve).collect::<Vec<_>>())
+    storage.rename_soon(&stage.documents.iter().map(shelve).collect::<Vec<_>>())
+}
+
+fn tile_paths(stage: &Stage) -> Vec<String> {
+    stage.files.iter().map(|(tile, _)| tile_path(tile)).collect()
+}
+
+fn tile_files<'a>(stage: &'a Stage, paths: &'a [String]) -> Vec<NewFile<'a>> {
+    paths.iter().zip(&stage.files).map(|(path, (_, bytes))| NewFile { path, bytes }).collect()
 }
 
 impl From<StorageError> for CommitError {

@@ -4,22 +4,47 @@
 //! synced into the ones above. Many files at once share their syncs: all are written, all synced, all renamed, then
 //! their folders synced. This file owns no lock: whoever opens the home does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::storage::{Listed, NewFile, Rename, Storage, StorageError};
+use custodia_format::Hash;
 
-/// From so many files or folders on, one `syncfs` is cheaper than a sync of each.
+use crate::storage::{Listed, Names, NewFile, Parts, Rename, Storage, StorageError};
+
+/// From so many files and folders on, one `syncfs` is cheaper than a sync of each.
 const SYNC_ALL_FROM: usize = if cfg!(target_os = "linux") { 16 } else { usize::MAX };
 
-/// A node's home as [`Storage`]. Files are their owner's alone.
-#[derive(Debug, Clone)]
+/// A node's home as [`Storage`]. Files are their owner's alone. A clone owes nothing that the first one does: each has
+/// its own order of names.
+#[derive(Debug)]
 pub struct Folder {
     home: PathBuf,
+    owed: Mutex<Owed>,
+    syncers: OnceLock<Syncers>,
 }
+
+impl Clone for Folder {
+    fn clone(&self) -> Self {
+        Self { home: self.home.clone(), owed: Mutex::default(), syncers: OnceLock::new() }
+    }
+}
+
+/// What was begun and is not done.
+#[derive(Debug, Default)]
+struct Owed {
+    /// Folders whose names are to be durable before anything else appears.
+    folders: BTreeSet<PathBuf>,
+    /// Files that are written and synced beside their places, with the digest of their bytes.
+    ahead: BTreeMap<PathBuf, Hash>,
+}
+
+/// A file that is to be synced, or a folder.
+type ToSync = (PathBuf, File);
 
 impl Folder {
     /// Uses an existing folder. Nothing in it is touched yet.
@@ -28,11 +53,19 @@ impl Folder {
     /// [`StorageError::NotFound`] when it is no folder.
     pub fn open(home: impl Into<PathBuf>) -> Result<Self, StorageError> {
         let home = home.into();
-        if home.is_dir() { Ok(Self { home }) } else { Err(StorageError::NotFound { path: home.display().to_string() }) }
+        if !home.is_dir() {
+            return Err(StorageError::NotFound { path: home.display().to_string() });
+        }
+        Ok(Self { home, owed: Mutex::default(), syncers: OnceLock::new() })
     }
 
     fn place(&self, path: &str) -> PathBuf {
         self.home.join(path)
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        // Each change of it is one insertion or removal.
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the folder of a file. Those that were not there are added to `made`, for the sync of the ones above them.
@@ -50,43 +83,96 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes all files beside their places and syncs them. On failure none of them is left.
-    fn write_beside<'a>(
-        &self,
-        files: &[NewFile<'a>],
-        folders: &mut BTreeSet<PathBuf>,
-    ) -> Result<Vec<(PathBuf, PathBuf)>, StorageError> {
-        let mut written = Vec::with_capacity(files.len());
-        let mut write_all = || -> Result<(), (&'a str, io::Error)> {
-            let together = files.len() >= SYNC_ALL_FROM;
-            let mut first = None;
-            for file in files {
-                let place = self.place(file.path);
-                let failed = |error| (file.path, error);
-                Self::make_folder_of(&place, folders).map_err(failed)?;
-                let beside = beside(&place);
-                written.push((beside.clone(), place));
-                let mut options = OpenOptions::new();
-                let mut handle =
-                    options.write(true).create(true).truncate(true).mode(0o600).open(beside).map_err(failed)?;
-                handle.write_all(file.bytes).map_err(failed)?;
-                if !together {
-                    handle.sync_all().map_err(failed)?;
-                } else if first.is_none() {
-                    // Opened before the others are written, so that its sync reports the errors of all.
-                    first = Some((file.path, handle));
+    /// Writes a file beside its place. Its sync is the caller's.
+    fn write_beside(place: &Path, bytes: &[u8], made: &mut BTreeSet<PathBuf>) -> io::Result<File> {
+        Self::make_folder_of(place, made)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(beside(place))?;
+        file.write_all(bytes)?;
+        Ok(file)
+    }
+
+    /// Writes, syncs and names files in that order. What was owed is synced before the first name; `ahead` is written
+    /// before that too and synced with the names. On failure before the first name nothing of it is left.
+    fn put_all(&self, files: &[NewFile<'_>], ahead: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
+        let mut folders = BTreeSet::new();
+        let places: Vec<PathBuf> = files.iter().map(|file| self.place(file.path)).collect();
+        let ahead_places: Vec<PathBuf> = ahead.iter().map(|file| self.place(file.path)).collect();
+        let mut begun = Vec::new();
+        let mut write = || {
+            let mut write = |file: &NewFile<'_>, place: &PathBuf| {
+                begun.push(place.clone());
+                Self::write_beside(place, file.bytes, &mut folders)
+                    .map_err(|error| not_applied("write", file.path, &error))
+            };
+            let mut bytes: Vec<ToSync> = Vec::new();
+            for (file, place) in files.iter().zip(&places) {
+                let written = self.owed().ahead.remove(place);
+                if written.is_none_or(|digest| digest != Hash::of(file.bytes)) {
+                    let handle = write(file, place)?;
+                    keep(&mut bytes, place, handle)?;
                 }
             }
-            first.map_or(Ok(()), |(path, handle)| sync_everything(&handle).map_err(|error| (path, error)))
-        };
-        if let Err((path, error)) = write_all() {
-            for (beside, _) in &written {
-                // It is of no use to anybody; that it may stay behind changes nothing.
-                let _ = fs::remove_file(beside);
+            let mut later: Vec<ToSync> = Vec::new();
+            for (file, place) in ahead.iter().zip(&ahead_places) {
+                let handle = write(file, place)?;
+                keep(&mut later, place, handle)?;
             }
-            return Err(not_applied("write", path, &error));
+            let owed = self.owed().folders.clone();
+            self.sync(bytes, &owed).map_err(|(path, error)| {
+                let shown = path.display().to_string();
+                // Of a folder whose names had appeared nobody can say that nothing happened.
+                if owed.contains(&path) { unknown("sync", &shown, &error) } else { not_applied("sync", &shown, &error) }
+            })?;
+            self.owed().folders.clear();
+            Ok(later)
+        };
+        let later = match write() {
+            Ok(later) => later,
+            Err(error) => {
+                // They are of no use to anybody; that one may stay behind changes nothing.
+                begun.iter().for_each(|place| _ = fs::remove_file(beside(place)));
+                return Err(error);
+            }
+        };
+        for (n, place) in places.iter().enumerate() {
+            if let Err(error) = fs::rename(beside(place), place) {
+                places.iter().skip(n).chain(&ahead_places).for_each(|place| _ = fs::remove_file(beside(place)));
+                let path = place.display().to_string();
+                return Err(if n == 0 {
+                    not_applied("rename", &path, &error)
+                } else {
+                    unknown("rename", &path, &error)
+                });
+            }
+            folders.extend(place.parent().map(Path::to_path_buf));
         }
-        Ok(written)
+        match names {
+            Names::Now => self.sync_named(later, &folders)?,
+            Names::Soon => {
+                self.sync_named(later, &BTreeSet::new())?;
+                self.owed().folders.extend(folders);
+            }
+        }
+        let ahead = ahead_places.into_iter().zip(ahead.iter().map(|file| Hash::of(file.bytes)));
+        self.owed().ahead.extend(ahead);
+        Ok(())
+    }
+
+    fn rename_all(&self, renames: &[Rename]) -> Result<BTreeSet<PathBuf>, StorageError> {
+        let mut folders = BTreeSet::new();
+        for Rename { from, to } in renames {
+            let (source, target) = (self.place(from), self.place(to));
+            Self::make_folder_of(&target, &mut folders).map_err(|error| unknown("make the folder of", to, &error))?;
+            match fs::rename(&source, &target) {
+                // Renamed before: its folder's sync may have been lost, so it is synced again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unknown("rename", from, &error)),
+                Ok(()) => {}
+            }
+            folders.extend([source, target].iter().filter_map(|place| place.parent()).map(Path::to_path_buf));
+        }
+        Ok(folders)
     }
 }
 
@@ -134,27 +220,64 @@ impl Storage for Folder {
         Ok(found)
     }
 
-    fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError> {
-        let mut folders = BTreeSet::new();
-        let written = self.write_beside(files, &mut folders)?;
-        for (n, (beside, place)) in written.iter().enumerate() {
-            if let Err(error) = fs::rename(beside, place) {
-                for (beside, _) in written.iter().skip(n) {
-                    let _ = fs::remove_file(beside);
-                }
-                let path = place.display().to_string();
-                return Err(if n == 0 {
-                    not_applied("rename", &path, &error)
-                } else {
-                    unknown("rename", &path, &error)
-                });
+    fn read_part(&self, path: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, StorageError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => StorageError::NotFound { path: path.to_owned() },
+            _ => unknown("read", path, &error),
+        };
+        let file = File::open(self.place(path)).map_err(failed)?;
+        let mut part = vec![0; bytes];
+        let mut read = 0;
+        while let Some(rest) = part.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
             }
-            folders.extend(place.parent().map(Path::to_path_buf));
         }
-        sync_folders(&folders)
+        part.truncate(read);
+        Ok(part)
+    }
+
+    fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError> {
+        self.put_all(files, &[], Names::Now)
+    }
+
+    fn put_with(&self, files: &[NewFile<'_>], ahead: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
+        self.put_all(files, ahead, names)
+    }
+
+    fn put_parts(&self, path: &str, next: &mut Parts<'_>) -> Result<(), StorageError> {
+        let (place, mut folders) = (self.place(path), BTreeSet::new());
+        let mut write = || {
+            let failed = |error: io::Error| not_applied("write", path, &error);
+            let mut file = Self::write_beside(&place, &[], &mut folders).map_err(failed)?;
+            while let Some(part) = next()? {
+                file.write_all(&part).map_err(failed)?;
+            }
+            file.sync_all().map_err(failed)?;
+            fs::rename(beside(&place), &place).map_err(failed)
+        };
+        if let Err(error) = write() {
+            let _ = fs::remove_file(beside(&place));
+            return Err(error);
+        }
+        folders.extend(place.parent().map(Path::to_path_buf));
+        self.sync_named(Vec::new(), &folders)
     }
 
     fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError> {
+        self.swap_with(path, expected, bytes, &[])
+    }
+
+    fn swap_with(
+        &self,
+        path: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+        ahead: &[NewFile<'_>],
+    ) -> Result<(), StorageError> {
         let limit = expected.map_or(0, |expected| expected.len() as u64);
         let unchanged = match self.read(path, limit) {
             Ok(found) => expected == Some(found.as_slice()),
@@ -165,23 +288,27 @@ impl Storage for Folder {
         if !unchanged {
             return Err(StorageError::Conflict { path: path.to_owned() });
         }
-        self.put(&[NewFile { path, bytes }])
+        self.put_all(&[NewFile { path, bytes }], ahead, Names::Now)
     }
 
     fn rename(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        let mut folders = BTreeSet::new();
-        for Rename { from, to } in renames {
-            let (source, target) = (self.place(from), self.place(to));
-            Self::make_folder_of(&target, &mut folders).map_err(|error| unknown("make the folder of", to, &error))?;
-            match fs::rename(&source, &target) {
-                // Renamed before: its folder's sync may have been lost, so it is synced again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unknown("rename", from, &error)),
-                Ok(()) => {}
-            }
-            folders.extend([source, target].iter().filter_map(|place| place.parent()).map(Path::to_path_buf));
-        }
-        sync_folders(&folders)
+        self.settle()?;
+        let folders = self.rename_all(renames)?;
+        self.sync_named(Vec::new(), &folders)
+    }
+
+    fn rename_soon(&self, renames: &[Rename]) -> Result<(), StorageError> {
+        self.settle()?;
+        let folders = self.rename_all(renames)?;
+        self.owed().folders.extend(folders);
+        Ok(())
+    }
+
+    fn settle(&self) -> Result<(), StorageError> {
+        let owed = self.owed().folders.clone();
+        self.sync_named(Vec::new(), &owed)?;
+        self.owed().folders.clear();
+        Ok(())
     }
 
     fn remove(&self, paths: &[String]) -> Result<(), StorageError> {
@@ -194,7 +321,7 @@ impl Storage for Folder {
                 Ok(()) => folders.extend(place.parent().map(Path::to_path_buf)),
             }
         }
-        sync_folders(&folders)
+        self.sync_named(Vec::new(), &folders)
     }
 }
 
@@ -204,18 +331,88 @@ fn beside(place: &Path) -> PathBuf {
     place.with_file_name(format!(".{name}.tmp"))
 }
 
-/// Makes durable what was made or renamed in these folders; one that is gone has nothing to lose.
-fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), StorageError> {
-    let failed = |folder: &Path, error: io::Error| unknown("sync", &folder.display().to_string(), &error);
-    let exist = folders.iter().filter(|folder| folder.is_dir());
-    if folders.len() < SYNC_ALL_FROM {
-        for folder in exist {
-            File::open(folder).and_then(|handle| handle.sync_all()).map_err(|error| failed(folder, error))?;
-        }
-    } else if let Some(folder) = exist.into_iter().next() {
-        File::open(folder).and_then(|handle| sync_everything(&handle)).map_err(|error| failed(folder, error))?;
+/// Keeps a handle for the sync, unless there are so many that the whole file system is synced by the first.
+fn keep(all: &mut Vec<ToSync>, place: &Path, handle: File) -> Result<(), StorageError> {
+    if !cfg!(target_os = "linux") {
+        // Not kept open: there may be more than a process may have.
+        return handle.sync_all().map_err(|error| not_applied("sync", &place.display().to_string(), &error));
+    }
+    if all.len() < SYNC_ALL_FROM {
+        all.push((place.to_owned(), handle));
     }
     Ok(())
+}
+
+/// Threads that sync one file or folder each at the same time: then they share the device's flushes, and several take
+/// about as long as one.
+#[derive(Debug)]
+struct Syncers {
+    jobs: Sender<Job>,
+}
+
+type Synced = Result<(), (PathBuf, io::Error)>;
+type Job = (ToSync, Sender<Synced>);
+
+impl Syncers {
+    /// As many as the files and folders of a small commit, but for the one that the caller syncs.
+    const COUNT: usize = 3;
+
+    fn start() -> Self {
+        let (jobs, receiver) = channel::<Job>();
+        let receiver: Arc<Mutex<Receiver<Job>>> = Arc::new(Mutex::new(receiver));
+        for _ in 0..Self::COUNT {
+            let receiver = Arc::clone(&receiver);
+            // Fewer do as well, and without any the caller syncs all.
+            let _ = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
+                while let Ok((one, done)) = { receiver.lock().unwrap_or_else(PoisonError::into_inner).recv() } {
+                    let _ = done.send(sync_one(one));
+                }
+            });
+        }
+        Self { jobs }
+    }
+}
+
+fn sync_one((path, handle): ToSync) -> Synced {
+    handle.sync_all().map_err(|error| (path, error))
+}
+
+impl Folder {
+    /// Makes files durable, and what was made or renamed in folders; a folder that is gone has nothing to lose. Says what
+    /// could not be synced.
+    fn sync(&self, files: Vec<ToSync>, folders: &BTreeSet<PathBuf>) -> Synced {
+        let mut all = files;
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            all.push((folder.clone(), File::open(folder).map_err(|error| (folder.clone(), error))?));
+        }
+        if all.len() >= SYNC_ALL_FROM {
+            let Some((first, handle)) = all.first() else { return Ok(()) };
+            // It reports what failed since it was opened, and that was before the other files were written.
+            return sync_everything(handle).map_err(|error| (first.clone(), error));
+        }
+        let Some(last) = all.pop() else { return Ok(()) };
+        let (done, results) = channel();
+        let (mut given, mut synced) = (0, Ok(()));
+        for one in all {
+            match self.syncers.get_or_init(Syncers::start).jobs.send((one, done.clone())) {
+                Ok(()) => given += 1,
+                Err(refused) => synced = synced.and(sync_one(refused.0.0)),
+            }
+        }
+        drop(done);
+        let shown = last.0.clone();
+        synced = synced.and(sync_one(last));
+        for _ in 0..given {
+            let lost = || Err((shown.clone(), io::Error::other("a sync was not made")));
+            synced = synced.and(results.recv().unwrap_or_else(|_| lost()));
+        }
+        synced
+    }
+
+    /// As [`Folder::sync`], once something has appeared: then an error of any kind leaves doubt.
+    fn sync_named(&self, files: Vec<ToSync>, folders: &BTreeSet<PathBuf>) -> Result<(), StorageError> {
+        self.sync(files, folders).map_err(|(path, error)| unknown("sync", &path.display().to_string(), &error))
+    }
 }
 
 /// Syncs the whole file system of a file.

@@ -9,7 +9,6 @@ use custodia_format::checkpoint::{NoteError, SignedCheckpoint};
 use custodia_format::entry::Entry;
 use custodia_format::key::SigningKey;
 use custodia_format::note::{KeyType, Note, Vkey};
-use custodia_format::tile::TILE_WIDTH;
 use custodia_format::{Hash, limits};
 use custodia_merkle::{
     Nodes, Position, ProveError, prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion,
@@ -19,7 +18,8 @@ use crate::commit::NewDocument;
 use crate::fsck::{self, Depth, FsckProgress, FsckReport};
 use crate::health::Health;
 use crate::home::Shelf;
-use crate::sequencer::{self, Request};
+use crate::places::Places;
+use crate::sequencer::{self, Request, Wanted};
 use crate::start::{self, OpenError, Start, contradiction};
 use crate::storage::{Storage, StorageError};
 use crate::tiles::{ReadError, Tiles, Tree};
@@ -34,6 +34,8 @@ pub struct Ledger {
     /// Taken when the ledger is dropped, which ends the thread.
     requests: Option<Sender<Request>>,
     sequencer: Option<JoinHandle<()>>,
+    /// Keeps the places tidy; ends when the sequencer does.
+    tidier: Option<JoinHandle<()>>,
 }
 
 /// A document to be logged: bytes that this crate does not look into.
@@ -95,7 +97,7 @@ impl Ledger {
     /// # Errors
     /// [`OpenError::Exists`] when there is any trace of one, else what failed.
     pub fn create(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
-        Self::with(storage, origin, key, |storage, _, vkey, key| start::create(storage, vkey, key))
+        Self::with(storage, origin, key, start::create)
     }
 
     /// Opens a ledger: finishes what a crash interrupted, checks the right edge, appends what was pending.
@@ -119,12 +121,16 @@ impl Ledger {
         let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let tiles = Tiles::new(Arc::clone(&storage));
-        let Start { signed, indexes, health, committer } = start(&storage, &tiles, &vkey, key)?;
-        let shared = Arc::new(Shared { storage, tiles, vkey, view: RwLock::new(View { signed, indexes, health }) });
+        let Start { signed, places, health, committer } = start(&storage, &tiles, &vkey, key)?;
+        let shared = Arc::new(Shared { storage, tiles, places, vkey, view: RwLock::new(View { signed, health }) });
+        let thread = |error: std::io::Error| OpenError::Thread { why: error.to_string() };
         let (sender, requests) = channel();
-        let sequencer = sequencer::start(Arc::clone(&shared), committer, requests)
-            .map_err(|error| OpenError::Thread { why: error.to_string() })?;
-        Ok(Self { shared, requests: Some(sender), sequencer: Some(sequencer) })
+        let (grown, growth) = channel();
+        // What is read only has nothing to tidy up, and its disk is left alone.
+        let tidier = committer.is_some().then(|| sequencer::start_tidier(Arc::clone(&shared), growth));
+        let tidier = tidier.transpose().map_err(thread)?;
+        let sequencer = sequencer::start(Arc::clone(&shared), committer, requests, grown).map_err(thread)?;
+        Ok(Self { shared, requests: Some(sender), sequencer: Some(sequencer), tidier })
     }
 
     /// Logs documents, all or none, in this order, and waits until they are durable and published.
@@ -146,8 +152,8 @@ impl Ledger {
         within("bytes of documents", documents.iter().map(|document| document.bytes.len()).sum(), APPEND_BYTES)?;
         let documents = documents
             .into_iter()
-            .map(|Document { shelf, bytes }| NewDocument { shelf, entry: Entry::of(&bytes), bytes })
-            .collect();
+            .map(|Document { shelf, bytes }| self.wanted(NewDocument { shelf, entry: Entry::of(&bytes), bytes }))
+            .collect::<Result<Vec<Wanted>, AppendError>>()?;
         let (answer, answered) = sync_channel(1);
         let sent = self.requests.as_ref().and_then(|requests| requests.send(Request { documents, answer }).ok());
         sent.and_then(|()| answered.recv().ok()).unwrap_or_else(|| {
@@ -155,6 +161,15 @@ impl Ledger {
             self.shared.set_health(Health::Poisoned { why: why.clone() });
             Err(AppendError::Unknown { why })
         })
+    }
+
+    /// Looks for the document where that takes longest, in the caller's thread. The sequencer looks at the rest.
+    fn wanted(&self, new: NewDocument) -> Result<Wanted, AppendError> {
+        let Shared { places, tiles, .. } = self.shared.as_ref();
+        match places.find_in_segments(0, tiles, self.size(), &new.entry.sha256) {
+            Ok((index, absent_below)) => Ok(Wanted { new, index, absent_below }),
+            Err(error) => Err(AppendError::Refused { health: self.shared.doubt(&error) }),
+        }
     }
 
     /// The newest published checkpoint, signed by this ledger alone.
@@ -177,14 +192,25 @@ impl Ledger {
         self.shared.health()
     }
 
-    /// The leaf index of the entry, if it is published.
+    /// The leaf index of the entry, if it is published. As [`Ledger::index_of_digest`].
     pub fn index_of(&self, entry: &Entry) -> Option<u64> {
-        self.shared.index_of(&entry.sha256)
+        self.index_of_digest(&entry.sha256)
     }
 
-    /// The leaf index of the document with this SHA-256, if it is published.
+    /// The leaf index of the document with this SHA-256, if it is published. None also when that cannot be read: then
+    /// [`Ledger::health`] says so, and [`Ledger::find`] tells the two apart.
     pub fn index_of_digest(&self, digest: &Hash) -> Option<u64> {
-        self.shared.index_of(digest)
+        self.find(digest).ok().flatten()
+    }
+
+    /// The leaf index of the document with this SHA-256, if it is published. Its entry was read and says so.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the entries that would tell cannot be read. Then nothing more is signed: a document could be
+    /// logged twice.
+    pub fn find(&self, digest: &Hash) -> Result<Option<u64>, ReadError> {
+        let found = self.shared.places.find(&self.shared.tiles, self.size(), digest);
+        found.inspect_err(|error| _ = self.shared.doubt(error))
     }
 
     /// One entry.
@@ -192,13 +218,10 @@ impl Ledger {
     /// # Errors
     /// [`ReadError`].
     pub fn entry(&self, index: u64) -> Result<Entry, ReadError> {
-        let size = self.size();
-        let out_of_range = ReadError::OutOfRange { asked: index, size };
-        if index >= size {
-            return Err(out_of_range);
+        match self.size() {
+            size if index >= size => Err(ReadError::OutOfRange { asked: index, size }),
+            size => self.shared.tiles.entry(index, size),
         }
-        let bundle = self.shared.tiles.entries(index / TILE_WIDTH, size)?;
-        bundle.into_iter().nth((index % TILE_WIDTH) as usize).ok_or(out_of_range)
     }
 
     /// All published entries of one bundle, which are those from `256 * bundle` on, at most 256.
@@ -297,8 +320,9 @@ impl Drop for Ledger {
     /// Waits for the commit that runs.
     fn drop(&mut self) {
         drop(self.requests.take());
-        if let Some(sequencer) = self.sequencer.take() {
-            let _ = sequencer.join();
+        self.shared.places.stop();
+        for thread in [self.sequencer.take(), self.tidier.take()].into_iter().flatten() {
+            let _ = thread.join();
         }
     }
 }
@@ -319,6 +343,7 @@ fn does_not_close(asked: u64, error: impl std::fmt::Display) -> ReadError {
 pub(crate) struct Shared {
     storage: Arc<dyn Storage>,
     tiles: Tiles,
+    places: Places,
     vkey: Vkey,
     view: RwLock<View>,
 }
@@ -327,7 +352,6 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct View {
     signed: SignedCheckpoint,
-    indexes: HashMap<Hash, u64>,
     health: Health,
 }
 
@@ -340,26 +364,41 @@ impl Shared {
         self.view().health.clone()
     }
 
-    pub(crate) fn index_of(&self, digest: &Hash) -> Option<u64> {
-        self.view().indexes.get(digest).copied()
+    /// The leaf index of a document, for the sequencer: what its caller found, and what was published since.
+    pub(crate) fn index_of(&self, wanted: &Wanted) -> Result<Option<u64>, ReadError> {
+        let find = || self.places.find_from(wanted.absent_below, &self.tiles, self.size(), &wanted.new.entry.sha256);
+        wanted.index.map_or_else(find, |index| Ok(Some(index)))
     }
 
     /// Shows readers a checkpoint that is committed and applied.
     pub(crate) fn publish(&self, signed: SignedCheckpoint, indexes: HashMap<Hash, u64>) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.signed = signed;
-        view.indexes.extend(indexes);
+        // A place is shown only once the size covers it.
+        self.places.add(indexes);
+        self.view.write().unwrap_or_else(PoisonError::into_inner).signed = signed;
     }
 
-    /// Stops signing. What stopped it first stands.
+    /// Brings the places in order, up to what is published now.
+    pub(crate) fn tidy(&self) {
+        self.places.tidy(&self.tiles, self.size());
+        self.places.sweep();
+    }
+
+    /// Stops signing. What stopped it first stands, but that it is rolled back is final and hides behind nothing.
     pub(crate) fn set_health(&self, health: Health) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if view.health.may_sign() {
+        let worse = matches!((&view.health, &health), (Health::Poisoned { .. }, Health::RolledBack { .. }));
+        if view.health.may_sign() || worse {
             view.health = health;
         }
     }
 
-    fn size(&self) -> u64 {
+    /// Stops signing because something committed cannot be read.
+    pub(crate) fn doubt(&self, error: &ReadError) -> Health {
+        self.set_health(Health::Poisoned { why: error.to_string() });
+        self.health()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
         self.view().signed.checkpoint().size
     }
 

@@ -20,6 +20,7 @@ mod head;
 mod health;
 mod home;
 mod ledger;
+mod places;
 mod sequencer;
 mod stage;
 mod start;
@@ -34,7 +35,7 @@ pub use health::Health;
 pub use home::Shelf;
 pub use ledger::{AppendError, Appended, Document, Ledger};
 pub use start::OpenError;
-pub use storage::{Listed, NewFile, Rename, Storage, StorageError};
+pub use storage::{Listed, Names, NewFile, Parts, Rename, Storage, StorageError};
 pub use tiles::ReadError;
 pub use witness::{WitnessError, WitnessMemory};
 

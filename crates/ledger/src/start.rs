@@ -8,9 +8,9 @@ use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
 use custodia_format::entry::Entry;
 use custodia_format::key::SigningKey;
 use custodia_format::note::{Note, Vkey};
-use custodia_format::tile::TILE_WIDTH;
+use custodia_format::tile::{TILE_WIDTH, TileKind};
 use custodia_format::{Hash, limits};
-use custodia_merkle::tree_root;
+use custodia_merkle::{Nodes, Position, root, tree_root};
 
 use crate::APPEND_DOCUMENTS;
 use crate::commit::{Committer, NewDocument, apply};
@@ -20,9 +20,11 @@ use crate::health::Health;
 use crate::home::{
     CHECKPOINT, HEAD, HEAD_BYTES, LEDGER, ORDER, ORDER_BYTES, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf,
 };
+use crate::places::Places;
+use crate::stage::Stage;
 use crate::storage::{NewFile, Rename, Storage, StorageError};
-use crate::tail::Tail;
-use crate::tiles::{Tiles, Tree};
+use crate::tail::{Tail, hashes};
+use crate::tiles::{ReadError, Tiles, Tree};
 
 /// Why there is no ledger to open, or none to create. Nothing was changed, but for what [`OpenError::Create`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,15 +69,19 @@ pub enum OpenError {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) signed: SignedCheckpoint,
-    /// The index of each document, by its SHA-256.
-    pub(crate) indexes: HashMap<Hash, u64>,
+    pub(crate) places: Places,
     pub(crate) health: Health,
     /// There only when the ledger may sign.
     pub(crate) committer: Option<Committer>,
 }
 
 /// Makes an empty ledger and signs its first checkpoint, of size 0.
-pub(crate) fn create(storage: &Arc<dyn Storage>, vkey: &Vkey, key: SigningKey) -> Result<Start, OpenError> {
+pub(crate) fn create(
+    storage: &Arc<dyn Storage>,
+    tiles: &Tiles,
+    vkey: &Vkey,
+    key: SigningKey,
+) -> Result<Start, OpenError> {
     // Any file of `ledger/` is a trace: who lost both checkpoints must not sign a second history over the tiles.
     let head = read(storage.as_ref(), HEAD, HEAD_BYTES)?.map(|_| HEAD.to_owned());
     let trace = head.or(storage.list(LEDGER)?.into_iter().next().map(|file| file.path));
@@ -86,7 +92,8 @@ pub(crate) fn create(storage: &Arc<dyn Storage>, vkey: &Vkey, key: SigningKey) -
     let frontier = tail.frontier().map_err(|error| OpenError::Create { why: error.to_string() })?;
     let mut committer = Committer::new(Arc::clone(storage), key, vkey.clone(), tail, frontier, None);
     let signed = committer.commit_pending(&[]).map_err(|error| OpenError::Create { why: error.to_string() })?;
-    Ok(Start { signed, indexes: HashMap::new(), health: Health::Signing, committer: Some(committer) })
+    let places = Places::empty(Arc::clone(storage), tiles);
+    Ok(Start { signed, places, health: Health::Signing, committer: Some(committer) })
 }
 
 /// Opens a ledger. Its health says whether it may sign; what can be read is read in any case.
@@ -103,19 +110,24 @@ pub(crate) fn open(
         (Ok(None), Ok(None)) => return Err(OpenError::NoLedger),
         (other, Ok(Some(public))) => {
             let why = other.err().unwrap_or_else(|| format!("{HEAD} is missing, {CHECKPOINT} is there"));
-            return Ok(read_only(tiles, public.clone(), Health::Poisoned { why }));
+            return Ok(read_only(storage, tiles, public.clone(), Health::Poisoned { why }));
         }
         (other, _) => return Err(OpenError::Head { why: other.err().unwrap_or_else(|| format!("{HEAD} is missing")) }),
     };
     // Step 2: a reader has seen more than we hold, or something else.
     match &public {
-        Err(why) => return Ok(read_only(tiles, head.signed, Health::Poisoned { why: why.clone() })),
+        Err(why) => return Ok(read_only(storage, tiles, head.signed, Health::Poisoned { why: why.clone() })),
         Ok(Some(public)) => {
             if let Some(why) = contradiction(public.checkpoint(), head.signed.checkpoint()) {
-                return Ok(read_only(tiles, head.signed, Health::RolledBack { why }));
+                return Ok(read_only(storage, tiles, head.signed, Health::RolledBack { why }));
             }
         }
         Ok(None) => {}
+    }
+    if let Ok(Some(public)) = &public
+        && let Some(why) = other_history(storage.as_ref(), tiles, public.checkpoint(), &head)
+    {
+        return Ok(read_only(storage, tiles, public.clone(), Health::RolledBack { why }));
     }
     let poisoned = |why: String| {
         mark_poisoned(storage.as_ref(), &why);
@@ -126,17 +138,17 @@ pub(crate) fn open(
     let published = match finish_last_commit(storage.as_ref(), &bytes, &head) {
         Ok(Finished::Applied) => Some(head.signed.clone()),
         Ok(Finished::Before) => public,
-        Err(why) => return Ok(read_only(tiles, public.unwrap_or(head.signed), poisoned(why))),
+        Err(why) => return Ok(read_only(storage, tiles, public.unwrap_or(head.signed), poisoned(why))),
     };
     let seen = || published.clone().unwrap_or_else(|| head.signed.clone());
     // Step 5: after a failed write everything is checked, not only the edge.
     if let Err(why) = check_after_poison(storage.as_ref(), vkey) {
-        return Ok(read_only(tiles, seen(), Health::Poisoned { why }));
+        return Ok(read_only(storage, tiles, seen(), Health::Poisoned { why }));
     }
     // Step 6.
     let (tail, frontier) = match check_edge(tiles, head.signed.checkpoint()) {
         Ok(edge) => edge,
-        Err(why) => return Ok(read_only(tiles, seen(), Health::Poisoned { why })),
+        Err(why) => return Ok(read_only(storage, tiles, seen(), Health::Poisoned { why })),
     };
     let held = head.signed.checkpoint();
     if published.as_ref().map(SignedCheckpoint::checkpoint) != Some(held) {
@@ -145,20 +157,20 @@ pub(crate) fn open(
         let Checkpoint { size, root, .. } = seen.checkpoint();
         if tree_root(&tree, *size) != Ok(*root) {
             let why = format!("size {size} with root {root} is public, another tree is here");
-            return Ok(read_only(tiles, head.signed, Health::RolledBack { why }));
+            return Ok(read_only(storage, tiles, head.signed, Health::RolledBack { why }));
         }
         if let Err(error) = storage.put(&[NewFile { path: CHECKPOINT, bytes: head.signed.note().print().as_bytes() }]) {
-            return Ok(read_only(tiles, seen, poisoned(error.to_string())));
+            return Ok(read_only(storage, tiles, seen, poisoned(error.to_string())));
         }
     }
-    let (indexes, unreadable) = indexes(tiles, tail.size());
+    let (places, unreadable) = Places::open(Arc::clone(storage), tiles, tail.size());
     if let Some(why) = unreadable {
-        return Ok(Start { signed: head.signed, indexes, health: Health::Poisoned { why }, committer: None });
+        return Ok(Start { signed: head.signed, places, health: Health::Poisoned { why }, committer: None });
     }
     let committer = Committer::new(Arc::clone(storage), key, vkey.clone(), tail, frontier, Some(bytes));
-    let mut start = Start { signed: head.signed, indexes, health: Health::Signing, committer: Some(committer) };
+    let mut start = Start { signed: head.signed, places, health: Health::Signing, committer: Some(committer) };
     // Step 7.
-    if let Err(why) = append_pending(storage.as_ref(), &mut start) {
+    if let Err(why) = append_pending(storage.as_ref(), tiles, &mut start) {
         start.health = poisoned(why);
         start.committer = None;
     }
@@ -182,9 +194,9 @@ pub(crate) fn contradiction(seen: &Checkpoint, held: &Checkpoint) -> Option<Stri
     })
 }
 
-fn read_only(tiles: &Tiles, signed: SignedCheckpoint, health: Health) -> Start {
-    let (indexes, _) = indexes(tiles, signed.checkpoint().size);
-    Start { signed, indexes, health, committer: None }
+fn read_only(storage: &Arc<dyn Storage>, tiles: &Tiles, signed: SignedCheckpoint, health: Health) -> Start {
+    let (places, _) = Places::open(Arc::clone(storage), tiles, signed.checkpoint().size);
+    Start { signed, places, health, committer: None }
 }
 
 fn read(storage: &dyn Storage, path: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
@@ -210,6 +222,45 @@ fn read_head(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<(Vec<u8>, Head)
     Ok(parsed.map(|head| Some((bytes, head))))
 }
 
+/// Whether the stage would lay another history over the one that is public: `state/` and `ledger/` come from two copies
+/// that went on by themselves. What cannot be read decides nothing here; the steps that follow name it.
+fn other_history(storage: &dyn Storage, tiles: &Tiles, public: &Checkpoint, head: &Head) -> Option<String> {
+    let staged = storage.read(STAGE, STAGE_BYTES).ok().filter(|staged| Hash::of(staged) == head.stage)?;
+    let stage = Stage::parse(&staged).ok()?;
+    let root = tree_root(&Staged { stage: &stage, tiles, public: public.size }, public.size).ok()?;
+    let Checkpoint { size, root: seen, .. } = public;
+    (root != *seen).then(|| {
+        format!("size {size} with root {seen} is public, {HEAD} of size {} was signed over {root}", stage.size)
+    })
+}
+
+/// The tree as it would be with the stage applied.
+struct Staged<'a> {
+    stage: &'a Stage,
+    tiles: &'a Tiles,
+    public: u64,
+}
+
+impl Nodes for Staged<'_> {
+    type Error = ReadError;
+
+    fn node(&self, at: Position) -> Result<Hash, ReadError> {
+        let kind = TileKind::Hashes(at.level / 8);
+        let (first, width) = (at.index << (at.level % 8), 1 << (at.level % 8));
+        let staged = self.stage.files.iter().find(|(tile, _)| tile.kind == kind && tile.index == first / TILE_WIDTH);
+        if let Some((tile, bytes)) = staged {
+            let row = hashes(bytes, tile.width).unwrap_or_default();
+            let place = (first % TILE_WIDTH) as usize;
+            return row
+                .get(place..place + width)
+                .map(root)
+                .ok_or(ReadError::OutOfRange { asked: first, size: self.stage.size });
+        }
+        let node = |size| Tree { tiles: self.tiles, size }.node(at);
+        node(self.stage.size).or_else(|_| node(self.public))
+    }
+}
+
 /// How far the last commit had come.
 enum Finished {
     /// Its stage is there and was applied now, perhaps again.
@@ -225,7 +276,7 @@ fn finish_last_commit(storage: &dyn Storage, bytes: &[u8], head: &Head) -> Resul
     let staged = read(storage, STAGE, STAGE_BYTES).map_err(|error| error.to_string())?;
     // Another stage is a plan that was not committed; then the head's own was applied before that plan was made.
     let Some(staged) = staged.filter(|staged| Hash::of(staged) == head.stage) else { return Ok(Finished::Before) };
-    let stage = crate::stage::Stage::parse(&staged).map_err(|error| error.to_string())?;
+    let stage = Stage::parse(&staged).map_err(|error| error.to_string())?;
     apply(storage, &stage, head.signed.note()).map_err(|error| error.to_string())?;
     Ok(Finished::Applied)
 }
@@ -256,23 +307,8 @@ fn check_edge(tiles: &Tiles, head: &Checkpoint) -> Result<(Tail, custodia_merkle
     ))
 }
 
-/// The index of each document, and the first bundle that cannot be read.
-fn indexes(tiles: &Tiles, size: u64) -> (HashMap<Hash, u64>, Option<String>) {
-    let mut indexes = HashMap::new();
-    let mut unreadable = None;
-    for bundle in 0..size.div_ceil(TILE_WIDTH) {
-        match tiles.entries(bundle, size) {
-            Ok(entries) => {
-                indexes.extend((bundle * TILE_WIDTH..).zip(entries).map(|(index, entry)| (entry.sha256, index)));
-            }
-            Err(error) => _ = unreadable.get_or_insert_with(|| error.to_string()),
-        }
-    }
-    (indexes, unreadable)
-}
-
 /// Step 7: what was signed and not yet logged is logged, unchanged, before anything new.
-fn append_pending(storage: &dyn Storage, start: &mut Start) -> Result<(), String> {
+fn append_pending(storage: &dyn Storage, tiles: &Tiles, start: &mut Start) -> Result<(), String> {
     let text = |error: StorageError| error.to_string();
     let (mut fresh, mut logged, mut torn) = (Vec::new(), Vec::new(), Vec::new());
     for file in storage.list(PENDING).map_err(text)? {
@@ -285,7 +321,8 @@ fn append_pending(storage: &dyn Storage, start: &mut Start) -> Result<(), String
         if entry.sha256 != digest {
             return Err(format!("{} holds other bytes than its name says", file.path));
         }
-        if start.indexes.contains_key(&digest) {
+        let size = start.signed.checkpoint().size;
+        if start.places.find(tiles, size, &digest).map_err(|error| error.to_string())?.is_some() {
             logged.push(Rename { from: file.path, to: shelf.path(&digest) });
         } else {
             fresh.push(NewDocument { shelf, bytes, entry });
@@ -307,7 +344,7 @@ fn append_pending(storage: &dyn Storage, start: &mut Start) -> Result<(), String
     for documents in fresh.chunks(APPEND_DOCUMENTS) {
         let first = committer.size();
         start.signed = committer.commit_pending(documents).map_err(|error| error.to_string())?;
-        start.indexes.extend(documents.iter().map(|new| new.entry.sha256).zip(first..));
+        start.places.add(documents.iter().map(|new| new.entry.sha256).zip(first..).collect());
     }
     Ok(())
 }

@@ -23,6 +23,16 @@ pub struct Rename {
     pub to: String,
 }
 
+/// When the names of files that a call made appear are durable. Their bytes are, in any case, before they appear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// When the call returns.
+    Now,
+    /// Before anything that a later call makes appear, and at the latest by [`Storage::settle`]. After a power cut in
+    /// between, each of them may be there or not.
+    Soon,
+}
+
 /// A file that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
@@ -35,10 +45,12 @@ pub struct Listed {
 /// Files by path, with durable writes.
 ///
 /// Every call may be made from any thread. Reads may run beside writes and see each file as it was before or as it is
-/// after; writes come from one thread at a time.
+/// after; writes come from one thread at a time, but for [`Storage::put_parts`] and the removal of what it wrote, which
+/// may run beside them.
 ///
-/// What a call that succeeded wrote is on the disk: it stays there after a power cut. Of a call that failed with
-/// [`StorageError::Unknown`], any part may have happened and any part may still be lost.
+/// What a call that succeeded wrote is on the disk: it stays there after a power cut, but for names of which
+/// [`Names::Soon`] says more. Of a call that failed with [`StorageError::Unknown`], any part may have happened and any
+/// part may still be lost.
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Reads a whole file.
     ///
@@ -46,6 +58,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`StorageError::NotFound`]; [`StorageError::TooLarge`] above `limit` bytes, before they are read;
     /// [`StorageError::Unknown`] when the device fails.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, StorageError>;
+
+    /// Reads a part of a file: as many bytes from there as are asked for, or fewer where it ends.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
+    fn read_part(&self, path: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, StorageError> {
+        let whole = self.read(path, u64::MAX)?;
+        let first = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+        Ok(whole.into_iter().skip(first).take(bytes).collect())
+    }
 
     /// All regular files below a folder at any depth, ascending by path; none when there is no such folder.
     ///
@@ -60,6 +82,29 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`StorageError::Full`]: none of them appeared. [`StorageError::Unknown`].
     fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError>;
 
+    /// As [`Storage::put`], with names that are durable as `names` says. Those of `ahead` do not appear: they are what
+    /// the next calls will put, and a storage may write them already, so that they share a sync with these.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn put_with(&self, files: &[NewFile<'_>], ahead: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
+        let _ = (ahead, names);
+        self.put(files)
+    }
+
+    /// Writes one file out of parts, each of them asked for when the one before is written. It appears whole or not at
+    /// all. What `next` says ends it.
+    ///
+    /// # Errors
+    /// As [`Storage::put`], and what `next` says; then nothing appeared.
+    fn put_parts(&self, path: &str, next: &mut Parts<'_>) -> Result<(), StorageError> {
+        let mut bytes = Vec::new();
+        while let Some(part) = next()? {
+            bytes.extend(part);
+        }
+        self.put(&[NewFile { path, bytes: &bytes }])
+    }
+
     /// Writes one file if what stands there now is `expected`, where none means that there is no file.
     ///
     /// An object store does this by a conditional write. A folder compares and then writes: its lock, taken by whoever
@@ -69,6 +114,21 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`StorageError::Conflict`] or [`StorageError::Full`]: nothing happened. [`StorageError::Unknown`].
     fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError>;
 
+    /// As [`Storage::swap`]; `ahead` is that of [`Storage::put_with`].
+    ///
+    /// # Errors
+    /// As [`Storage::swap`].
+    fn swap_with(
+        &self,
+        path: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+        ahead: &[NewFile<'_>],
+    ) -> Result<(), StorageError> {
+        let _ = ahead;
+        self.swap(path, expected, bytes)
+    }
+
     /// Renames files and makes the folders that they need. A file that is not there is passed over, so that recovery
     /// can rename again what was renamed before.
     ///
@@ -76,12 +136,31 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`StorageError::Unknown`].
     fn rename(&self, renames: &[Rename]) -> Result<(), StorageError>;
 
+    /// As [`Storage::rename`], with names that are durable soon.
+    ///
+    /// # Errors
+    /// As [`Storage::rename`].
+    fn rename_soon(&self, renames: &[Rename]) -> Result<(), StorageError> {
+        self.rename(renames)
+    }
+
+    /// Makes durable what is to be so soon.
+    ///
+    /// # Errors
+    /// [`StorageError::Unknown`].
+    fn settle(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Removes files; one that is not there is passed over.
     ///
     /// # Errors
     /// [`StorageError::Unknown`].
     fn remove(&self, paths: &[String]) -> Result<(), StorageError>;
 }
+
+/// Gives the next part of a file, or none after the last.
+pub type Parts<'a> = dyn FnMut() -> Result<Option<Vec<u8>>, StorageError> + 'a;
 
 /// Why a storage call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -106,23 +106,25 @@ impl Tiles {
         Ok(read)
     }
 
-    /// The entries of one bundle of a ledger of this size, as bytes.
-    pub(crate) fn bundle(&self, index: u64, size: u64) -> Result<Vec<Vec<u8>>, ReadError> {
+    /// A bundle of a ledger of this size: its bytes, and how many entries they are.
+    fn bundle(&self, index: u64, size: u64) -> Result<(Vec<u8>, Tile), ReadError> {
         let tile = in_row(TileKind::Entries, index, size).ok_or(ReadError::OutOfRange { asked: index, size })?;
-        let bytes = self.bytes(tile)?;
-        let entries = parse_bundle(&bytes, tile.width).map_err(|error| damaged(tile, error.to_string()))?;
-        Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
+        Ok((self.bytes(tile)?, tile))
     }
 
     /// The entries of one bundle.
     pub(crate) fn entries(&self, index: u64, size: u64) -> Result<Vec<Entry>, ReadError> {
-        let parse = |bytes: &Vec<u8>| {
-            Entry::parse(bytes).map_err(|error| ReadError::Damaged {
-                path: format!("ledger/tile/entries, bundle {index}"),
-                what: error.to_string(),
-            })
-        };
-        self.bundle(index, size)?.iter().map(parse).collect()
+        let (bytes, tile) = self.bundle(index, size)?;
+        let entries = parse_bundle(&bytes, tile.width).map_err(|error| damaged(tile, error.to_string()))?;
+        entries.into_iter().map(|entry| Entry::parse(entry).map_err(|error| damaged(tile, error.to_string()))).collect()
+    }
+
+    /// One entry. The others of its bundle are not looked into.
+    pub(crate) fn entry(&self, index: u64, size: u64) -> Result<Entry, ReadError> {
+        let (bytes, tile) = self.bundle(index / TILE_WIDTH, size)?;
+        let entries = parse_bundle(&bytes, tile.width).map_err(|error| damaged(tile, error.to_string()))?;
+        let entry = entries.get((index % TILE_WIDTH) as usize).ok_or(ReadError::OutOfRange { asked: index, size })?;
+        Entry::parse(entry).map_err(|error| damaged(tile, error.to_string()))
     }
 }
 

@@ -203,6 +203,34 @@ fn the_files_of_70000_documents_are_those_of_tlog_tiles() {
     drop(ledger);
     let ledger = open(&disk).unwrap();
     assert_eq!((ledger.size(), ledger.index_of_digest(&digest(&all[65_536]))), (70_000, Some(65_536)));
+    drop(ledger);
+
+    // The places are derived: without them, and with others in their stead, everything is found where it is, and what is
+    // there is not logged twice.
+    let segment = "state/places/16/0";
+    let whole = disk.file(segment).expect("the first 65,536 entries have a segment");
+    let mut flipped = whole.clone();
+    flipped[5000] ^= 1;
+    let mut other_fence = whole.clone();
+    let place = whole.len() - 300;
+    other_fence[place] ^= 1;
+    for damage in [None, Some(Vec::new()), Some(other_fence)] {
+        disk.meddle(segment, damage);
+        let ledger = open(&disk).unwrap();
+        assert!(ledger.health().may_sign());
+        for index in (0..70_000).step_by(991).chain([65_535, 69_999]) {
+            assert_eq!(ledger.append(vec![all[index].clone()]).unwrap()[0].index, index as u64);
+        }
+        assert_eq!(ledger.size(), 70_000);
+        drop(ledger);
+        assert!(disk.file(segment).unwrap() == whole, "it is made again as it was");
+    }
+    // Damaged while it is open: found by its own digest, and made again.
+    let ledger = open(&disk).unwrap();
+    disk.meddle(segment, Some(flipped));
+    assert!((0..65_536).step_by(61).all(|n| ledger.index_of_digest(&digest(&all[n])) == Some(n as u64)));
+    assert!(ledger.health().may_sign() && disk.file(segment).unwrap() == whole);
+    assert_eq!(ledger.fsck(Depth::Home, &mut |_| {}).findings, []);
 }
 
 #[test]

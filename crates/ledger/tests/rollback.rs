@@ -230,3 +230,39 @@ fn a_pending_document_of_other_bytes_is_not_signed() {
     let ledger = open(&disk).unwrap();
     assert_eq!((ledger.health(), ledger.index_of_digest(&digest(&document(3)))), (Health::Signing, Some(3)));
 }
+
+/// `state/` of a copy that went on by itself, over the `ledger/` of the one that went on elsewhere.
+#[test]
+fn the_state_of_a_clone_that_diverged_is_not_laid_over_what_is_public() {
+    for (common, theirs, ours) in [(5, 3, 3), (5, 4, 2), (5, 200, 400), (300, 10, 9), (513, 300, 2), (256, 1, 1)] {
+        let disk = home_of(common);
+        let clone = disk.copy();
+        open(&disk).unwrap().append(documents(10_000..10_000 + theirs)).unwrap();
+        open(&clone).unwrap().append(documents(20_000..20_000 + ours + theirs)).unwrap();
+        // Never behind: by its size alone the head could follow what is public.
+        disk.roll_back(&clone.files(), &["state/"]);
+        let before = disk.durable();
+        for _ in 0..2 {
+            let ledger = open(&disk).unwrap();
+            assert!(matches!(ledger.health(), Health::RolledBack { .. }), "{}", ledger.health());
+            assert_eq!(ledger.size(), common + theirs, "what is public is shown");
+            assert!(ledger.fsck(Depth::Published, &mut |_| {}).is_sound());
+            assert!(ledger.index_of_digest(&digest(&document(10_000))).is_some());
+            drop(ledger);
+            assert!(disk.durable() == before, "nothing was written over it");
+        }
+    }
+}
+
+#[test]
+fn that_it_is_rolled_back_hides_behind_no_failed_write() {
+    let (disk, after) = three_commits();
+    disk.roll_back(&after[1], &["state/", "ledger/"]);
+    let ledger = open(&disk).unwrap();
+    disk.fail_at(0, support::Fault::Unknown(support::Applied::Nothing));
+    assert!(matches!(ledger.append(documents(800..801)), Err(AppendError::Unknown { .. })));
+    assert!(matches!(ledger.health(), Health::Poisoned { .. }));
+    let newer = Note::parse(&after[2][CHECKPOINT]).unwrap();
+    assert!(matches!(ledger.confront(newer).unwrap(), Health::RolledBack { .. }));
+    assert!(matches!(ledger.append(documents(800..801)), Err(AppendError::Refused { .. })));
+}

@@ -10,6 +10,7 @@ use custodia_format::{Hash, limits};
 use super::Check;
 use crate::head::Head;
 use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, ORDER, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf};
+use crate::places;
 use crate::stage::Stage;
 
 impl Check<'_> {
@@ -53,7 +54,7 @@ impl Check<'_> {
         for file in self.list("state") {
             if file == POISONED {
                 self.remark(&file, "a write had failed; the next start checks everything");
-            } else if ![HEAD, STAGE, ORDER].contains(&file.as_str()) {
+            } else if ![HEAD, STAGE, ORDER].contains(&file.as_str()) && places::parse_path(&file).is_none() {
                 self.remark(&file, "a stray file");
             }
         }

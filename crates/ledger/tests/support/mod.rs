@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use custodia_format::Hash;
 use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
 use custodia_format::key::SigningKey;
 use custodia_format::note::{KeyType, Note, Vkey};
-use custodia_ledger::{Document, Ledger, Listed, NewFile, OpenError, Rename, Shelf, Storage, StorageError};
+use custodia_ledger::{Document, Ledger, Listed, Names, NewFile, OpenError, Rename, Shelf, Storage, StorageError};
 
 pub(crate) const ORIGIN: &str = "forensics.example/lab-1/1";
 pub(crate) const CHECKPOINT: &str = "ledger/checkpoint";
@@ -110,14 +110,27 @@ struct Inner {
     durable: Files,
     /// What reads see.
     seen: Files,
+    /// What is seen and will be durable before anything else appears.
+    owed: Vec<Owed>,
+    /// What the disk holds under a name that it does not have yet.
+    nameless: BTreeSet<Arc<[u8]>>,
     /// What was called, on which file first.
     calls: Vec<String>,
     fault: Option<(usize, Fault)>,
+    /// Whether every call after it fails too.
+    sticky: bool,
     down: bool,
     /// Every public checkpoint that a reader could have seen.
     published: Vec<Arc<[u8]>>,
     /// How long a swap takes.
     swap_takes: Duration,
+}
+
+/// A change whose name is not durable yet.
+#[derive(Debug, Clone)]
+enum Owed {
+    Put(String, Arc<[u8]>),
+    Rename(String, String),
 }
 
 /// One file of a call.
@@ -136,7 +149,8 @@ impl Disk {
     pub(crate) fn copy(&self) -> Self {
         let inner = self.lock();
         let (durable, seen, published) = (inner.durable.clone(), inner.seen.clone(), inner.published.clone());
-        Self(Arc::new(Mutex::new(Inner { durable, seen, published, ..Inner::default() })))
+        let (owed, nameless) = (inner.owed.clone(), inner.nameless.clone());
+        Self(Arc::new(Mutex::new(Inner { durable, seen, owed, nameless, published, ..Inner::default() })))
     }
 
     /// The call with this number from now on fails so.
@@ -146,11 +160,19 @@ impl Disk {
         inner.fault = Some((call, fault));
     }
 
+    /// The same; and every later call fails so too, until the machine is seen to.
+    pub(crate) fn fail_from(&self, call: usize, fault: Fault, sticky: bool) {
+        self.fail_at(call, fault);
+        self.lock().sticky = sticky;
+    }
+
     /// The process starts again on the same machine.
     pub(crate) fn restart(&self) {
         let mut inner = self.lock();
-        (inner.fault, inner.down) = (None, false);
+        (inner.fault, inner.down, inner.sticky) = (None, false, false);
         inner.calls.clear();
+        // The storage that owed them is gone with the process; the cache still holds them.
+        inner.owed.clear();
     }
 
     /// The machine starts again: what only the cache held is gone.
@@ -158,6 +180,7 @@ impl Disk {
         self.restart();
         let mut inner = self.lock();
         inner.seen = inner.durable.clone();
+        inner.nameless.clear();
     }
 
     pub(crate) fn slow_swaps(&self, swap_takes: Duration) {
@@ -223,7 +246,7 @@ impl Inner {
             return Err(failed(&call));
         }
         self.calls.push(call);
-        Ok(self.fault.filter(|(at, _)| *at == place).map(|(_, fault)| fault))
+        Ok(self.fault.filter(|(at, _)| *at == place || self.sticky && place > *at).map(|(_, fault)| fault))
     }
 
     fn read_only(&mut self, call: String) -> Result<(), StorageError> {
@@ -236,15 +259,23 @@ impl Inner {
         }
     }
 
-    fn write(&mut self, call: String, can_be_full: bool, changes: &[Change<'_>]) -> Result<(), StorageError> {
+    fn write(
+        &mut self,
+        call: String,
+        can_be_full: bool,
+        names: Names,
+        changes: &[Change<'_>],
+    ) -> Result<(), StorageError> {
         let fault = self.begin(call.clone())?;
-        if let (Some(Fault::Flip(place)), Some(Change::Put(path, bytes))) = (fault, changes.first()) {
+        // The stage is the last file of its call.
+        if let (Some(Fault::Flip(place)), Some((Change::Put(path, bytes), before))) = (fault, changes.split_last()) {
             let mut flipped = bytes.to_vec();
             let place = place % flipped.len();
             flipped[place] ^= 1;
-            return self.write_after(None, call, can_be_full, &[Change::Put(path, &flipped)]);
+            self.write_after(None, call.clone(), can_be_full, names, before)?;
+            return self.write_after(None, call, can_be_full, names, &[Change::Put(path, &flipped)]);
         }
-        self.write_after(fault, call, can_be_full, changes)
+        self.write_after(fault, call, can_be_full, names, changes)
     }
 
     fn write_after(
@@ -252,6 +283,7 @@ impl Inner {
         fault: Option<Fault>,
         call: String,
         can_be_full: bool,
+        names: Names,
         changes: &[Change<'_>],
     ) -> Result<(), StorageError> {
         let (on_disk, in_cache) = match fault {
@@ -260,12 +292,39 @@ impl Inner {
             Some(Fault::Crash(applied)) => (applied, applied),
             Some(Fault::Unknown(applied)) => (Applied::Nothing, applied),
         };
+        // A call that is cut in its first half has synced some of what was owed and begun nothing; in its second, it has
+        // synced all of that.
+        let owed = std::mem::take(&mut self.owed);
+        let before_names = matches!(fault, Some(Fault::Crash(Applied::Half(0) | Applied::Nothing)));
+        for (place, change) in owed.iter().enumerate() {
+            let synced = match fault {
+                Some(Fault::Crash(Applied::Half(0))) => place % 2 == 0,
+                Some(Fault::Crash(Applied::Nothing) | Fault::Unknown(Applied::Nothing)) => false,
+                _ => true,
+            };
+            if synced {
+                match change {
+                    Owed::Put(path, bytes) => self.make_durable(&Change::Put(path, bytes)),
+                    Owed::Rename(from, to) => self.make_durable(&Change::Rename(from, to)),
+                }
+            }
+        }
+        let (on_disk, in_cache) =
+            if before_names && !owed.is_empty() { (Applied::Nothing, Applied::Nothing) } else { (on_disk, in_cache) };
         for (place, change) in changes.iter().enumerate() {
-            if on_disk.includes(place) {
+            if on_disk.includes(place) && (names == Names::Now || fault.is_some()) {
                 self.make_durable(change);
             }
             if in_cache.includes(place) {
                 show(&mut self.seen, change);
+            }
+            if names == Names::Soon && fault.is_none_or(|fault| fault == Fault::Full) {
+                self.nameless.extend(if let Change::Put(_, bytes) = change { Some((*bytes).into()) } else { None });
+                self.owed.extend(match change {
+                    Change::Put(path, bytes) => Some(Owed::Put((*path).to_owned(), (*bytes).into())),
+                    Change::Rename(from, to) => Some(Owed::Rename((*from).to_owned(), (*to).to_owned())),
+                    Change::Remove(_) => None,
+                });
             }
         }
         let public = self.seen.get(CHECKPOINT).filter(|public| self.published.last() != Some(public)).cloned();
@@ -279,11 +338,27 @@ impl Inner {
         }
     }
 
+    fn rename(&mut self, renames: &[Rename], names: Names) -> Result<(), StorageError> {
+        let changes: Vec<Change<'_>> = renames.iter().map(|file| Change::Rename(&file.from, &file.to)).collect();
+        let call = format!("rename {}", renames.first().map_or("", |file| &file.from));
+        self.write(call, false, names, &changes)
+    }
+
+    fn settle(&mut self) {
+        for change in std::mem::take(&mut self.owed) {
+            match &change {
+                Owed::Put(path, bytes) => self.make_durable(&Change::Put(path, bytes)),
+                Owed::Rename(from, to) => self.make_durable(&Change::Rename(from, to)),
+            }
+        }
+    }
+
     fn make_durable(&mut self, change: &Change<'_>) {
         if let Change::Rename(from, to) = change {
             // What is not there was renamed before, perhaps in the cache alone: its new name is synced again.
             let Some(content) = self.seen.get(*from).or_else(|| self.seen.get(*to)).cloned() else { return };
             let held = [*from, *to].iter().any(|path| self.durable.get(*path) == Some(&content));
+            let held = held || self.nameless.contains(&content);
             self.durable.remove(*from);
             self.durable.insert((*to).to_owned(), if held { content } else { Arc::default() });
         } else {
@@ -328,8 +403,18 @@ impl Storage for Disk {
     }
 
     fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError> {
+        self.put_with(files, &[], Names::Now)
+    }
+
+    fn put_with(&self, files: &[NewFile<'_>], _: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
         let changes: Vec<Change<'_>> = files.iter().map(|file| Change::Put(file.path, file.bytes)).collect();
-        self.lock().write(format!("put {}", files.first().map_or("", |file| file.path)), true, &changes)
+        // A commit's stage comes after its documents: the call is named after both.
+        let paths: Vec<&str> = [files.first(), files.last()].into_iter().flatten().map(|file| file.path).collect();
+        let call = match paths.as_slice() {
+            [first, STAGE] if *first != STAGE => format!("put {first} and {STAGE}"),
+            paths => format!("put {}", paths.first().unwrap_or(&"")),
+        };
+        self.lock().write(call, true, names, &changes)
     }
 
     fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError> {
@@ -338,16 +423,31 @@ impl Storage for Disk {
         if inner.seen.get(path).map(|found| &found[..]) != expected {
             return Err(StorageError::Conflict { path: path.to_owned() });
         }
-        inner.write(format!("swap {path}"), true, &[Change::Put(path, bytes)])
+        inner.write(format!("swap {path}"), true, Names::Now, &[Change::Put(path, bytes)])
     }
 
     fn rename(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        let changes: Vec<Change<'_>> = renames.iter().map(|file| Change::Rename(&file.from, &file.to)).collect();
-        self.lock().write(format!("rename {}", renames.first().map_or("", |file| &file.from)), false, &changes)
+        self.lock().rename(renames, Names::Now)
+    }
+
+    fn rename_soon(&self, renames: &[Rename]) -> Result<(), StorageError> {
+        self.lock().rename(renames, Names::Soon)
+    }
+
+    /// No call of its own: it comes by time, and tests count.
+    fn settle(&self) -> Result<(), StorageError> {
+        let mut inner = self.lock();
+        let fails = inner.sticky && inner.fault.is_some_and(|(at, _)| inner.calls.len() > at);
+        if inner.down || fails {
+            return Err(failed("settle"));
+        }
+        inner.settle();
+        Ok(())
     }
 
     fn remove(&self, paths: &[String]) -> Result<(), StorageError> {
         let changes: Vec<Change<'_>> = paths.iter().map(|path| Change::Remove(path)).collect();
-        self.lock().write(format!("remove {}", paths.first().map_or("", |path| path)), false, &changes)
+        let call = format!("remove {}", paths.first().map_or("", |path| path));
+        self.lock().write(call, false, Names::Now, &changes)
     }
 }
