@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use custodia_exchange::{Cursor, Document, Wanted};
 use custodia_format::body::Receipt;
 use custodia_format::envelope::Envelope;
+use custodia_format::proof::Proof;
 use custodia_format::ranges::Items;
 
 use super::*;
@@ -215,7 +216,13 @@ fn a_release_that_was_altered_or_is_for_another_is_not_taken() {
     let mut envelope = Envelope::parse(&both.signed.envelope).unwrap().print().into_bytes();
     let place = envelope.windows(7).position(|window| window == b"\"sig\":\"").unwrap() + 10;
     envelope[place] = if envelope[place] == b'A' { b'B' } else { b'A' };
-    assert_eq!(refused(&Signed { envelope, ..both.signed.clone() }), WireCode::Statement);
+    assert_eq!(refused(&Signed { envelope: envelope.clone(), ..both.signed.clone() }), WireCode::Statement);
+    // The same in the ledger, so that its proof closes: only the signature tells.
+    let logged = custodia_ledger::Document { shelf: custodia_ledger::Shelf::Statement, bytes: envelope };
+    let logged = both.lab.node.ledger().append(vec![logged]).unwrap()[0];
+    both.lab.has_cosigned(&both.desk);
+    let (signed, _) = proofs::signed(&both.lab.node, &logged.digest, logged.index, &both.desk.as_peer().root).unwrap();
+    assert_eq!(refused(&signed), WireCode::Statement);
     let seal = author::own_of_kind(&both.lab.node, &Kind::Seal).unwrap()[0].clone();
     let seal = both.lab.station.statement(&both.desk.as_peer(), &seal.digest).unwrap();
     assert_eq!(refused(&Signed { tlog_proof: seal.tlog_proof.clone(), ..both.signed.clone() }), WireCode::Statement);
@@ -245,8 +252,15 @@ fn documents_that_do_not_close_are_not_kept() {
     for bad in [text(&manifest).replace("\"a\"", "\"A\"").into_bytes(), cut, b"{}\n".to_vec(), Vec::new()] {
         assert_eq!(both.take(Document::Manifest, &bad), Err(WireCode::Manifest.into()));
     }
-    let stripped = text(&history).replacen("\\\"sig\\\":\\\"", "\\\"sig\\\":\\\"AA", 1);
-    for bad in [stripped.into_bytes(), history[..history.len() / 2].to_vec(), manifest.clone()] {
+    let opening = "\\\"sig\\\":\\\"";
+    let stripped = text(&history).replacen(opening, &format!("{opening}AA"), 1);
+    // It reads, and only who verifies it finds out: a statement stands where another one does.
+    let mut moved = Proof::parse(&history).unwrap();
+    let place = moved.statements[0].tlog_proof.as_mut().unwrap();
+    place.index ^= 1;
+    let moved = moved.print().into_bytes();
+    assert!(Proof::parse(&moved).is_ok());
+    for bad in [stripped.into_bytes(), moved, history[..history.len() / 2].to_vec(), manifest.clone()] {
         assert_eq!(both.take(Document::History, &bad), Err(WireCode::Manifest.into()));
     }
     assert_eq!(receive::needs(&both.desk.node, &both.lab.as_peer().root, &both.release, &root(&both)), (true, true));
