@@ -8,6 +8,7 @@ mod door;
 mod server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ enum Line {
     /// The last line of one that did not.
     Failure(Failure),
 }
+
+/// How often a check tells how far it is.
+pub(crate) const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// How far an operation is. Never a promise: only an answer means done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,23 +11,22 @@ mod statements;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use custodia_format::checkpoint::{NoteError, SignedCheckpoint, cosignature_time};
 use custodia_format::limits;
 use custodia_format::note::{KeyType, Note, Vkey};
 use custodia_format::text::{Time, to_hex};
-use custodia_ledger::{Depth, Severity, Storage, fsck};
+use custodia_ledger::{Depth, Storage, fsck};
 
 use super::answers::{Audited, Cosigner};
+use super::rebuilding::{errors_and_remarks, told_in_time};
 use crate::api::Progress;
 use crate::failure::{Code, Failure};
 use held::{Continued, Held};
 use source::{CHECKPOINT, Source};
 use statements::Statements;
 
-/// How often an audit tells how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 /// Entries of a ledger that is audited in one run: a statement every second for eight years. The rebuilding holds some
 /// hundred bytes for each, and whoever signs a checkpoint chooses its size.
 const ENTRIES: u64 = 1 << 28;
@@ -69,26 +68,9 @@ pub fn audit(audit: &Audit, tell: &mut dyn FnMut(Progress)) -> Result<Audited, F
     // What is rebuilt is this checkpoint, whatever is published meanwhile.
     source.pin(&signed, statements);
 
-    let mut last = Instant::now();
-    let report = fsck(&source, &vkey, Depth::Published, &mut |done| {
-        if last.elapsed() >= TELL_EVERY {
-            last = Instant::now();
-            tell(Progress {
-                phase: "check".to_owned(),
-                bytes: done.bytes,
-                bytes_total: 0,
-                items: done.entries,
-                items_total: done.of_entries,
-                note: None,
-            });
-        }
-    });
+    let report = fsck(&source, &vkey, Depth::Published, &mut told_in_time(tell));
     source.unbroken()?;
-    let of = |severity| {
-        let found = report.findings.iter().filter(move |finding| finding.severity == severity);
-        found.map(|finding| format!("{}: {}", finding.path, finding.what)).collect::<Vec<_>>()
-    };
-    let (mut errors, mut remarks) = (of(Severity::Damage), of(Severity::Remark));
+    let (mut errors, mut remarks) = errors_and_remarks(&report);
     let continued = match &mut held {
         None => None,
         // Where the tree is damaged nothing is known of its past, and what was held stays held.

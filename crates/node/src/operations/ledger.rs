@@ -1,23 +1,21 @@
 //! Reading the ledger, and checking all of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use custodia_format::entry::Entry;
 use custodia_format::tlog_proof::TlogProof;
-use custodia_ledger::{Depth, FsckReport, Severity};
+use custodia_ledger::{Depth, FsckReport};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Checked, LedgerHead, StatementLine, Text};
 use super::inbox::line;
+use super::rebuilding::{errors_and_remarks, told_in_time};
 use crate::Node;
-use crate::api::{Operation, Progress, Reporter};
+use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
 use crate::scrub::check::{self, Begin};
 use crate::witness::{self, Whose};
-
-/// How often a check tells how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// The newest checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,27 +126,10 @@ impl Operation for LedgerFsck {
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Checked, Failure> {
         let checking = if self.bytes { Some(node.rest().begin()?) } else { None };
         let began = Instant::now();
-        let mut last = Instant::now();
-        let report = node.ledger().fsck(Depth::Home, &mut |done| {
-            if last.elapsed() < TELL_EVERY {
-                return;
-            }
-            last = Instant::now();
-            reporter.progress(Progress {
-                phase: "check".to_owned(),
-                bytes: done.bytes,
-                bytes_total: 0,
-                items: done.entries,
-                items_total: done.of_entries,
-                note: None,
-            });
-        });
+        let mut tell = told_in_time(|progress| reporter.progress(progress));
+        let report = node.ledger().fsck(Depth::Home, &mut tell);
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let of = |severity| {
-            let found = report.findings.iter().filter(|finding| finding.severity == severity);
-            found.map(|finding| format!("{}: {}", finding.path, finding.what)).collect()
-        };
-        let (mut errors, remarks): (Vec<String>, _) = (of(Severity::Damage), of(Severity::Remark));
+        let (mut errors, remarks) = errors_and_remarks(&report);
         if report.entries == 0 {
             errors.push("ledger: no entry was checked".to_owned());
         }

@@ -9,6 +9,7 @@ mod inbox;
 mod ledger;
 mod prove;
 mod queue;
+mod rebuilding;
 mod seal;
 mod send;
 

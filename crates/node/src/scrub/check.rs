@@ -13,12 +13,10 @@ use super::record::{Cursor, change_damaged, moment};
 use super::shelves::{Suspect, Wrong, below, of_object, walk};
 use super::{Amount, Checking};
 use crate::Node;
-use crate::api::{Progress, Reporter};
+use crate::api::{Progress, Reporter, TELL_EVERY};
 use crate::failure::{Code, Failure};
 use crate::operations::answers::{CheckedContent, Resumed};
 
-/// How often a check tells how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 /// How often its place is made durable: what a kill costs.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
