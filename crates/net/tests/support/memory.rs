@@ -5,6 +5,10 @@
 #![allow(unreachable_pub, reason = "included as a module")]
 #![allow(clippy::unwrap_used, reason = "test support: what is made here is well formed")]
 
+#[path = "../../../../tests/noise.rs"]
+mod noise;
+pub use noise::noise;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Cursor as Bytes, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,20 +40,6 @@ impl Item {
         hasher.update(&bytes);
         Arc::new(Self { bytes, digest: hasher.finish() })
     }
-}
-
-/// Bytes that do not repeat, the same for the same seed.
-pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut noise = Vec::with_capacity(bytes + 8);
-    while noise.len() < bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        noise.extend_from_slice(&state.to_le_bytes());
-    }
-    noise.truncate(bytes);
-    noise
 }
 
 /// One node.

@@ -2,6 +2,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, reason = "test support: what is made here is well formed")]
 
+#[path = "../../../../tests/noise.rs"]
+mod noise;
+pub use noise::noise;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,20 +18,6 @@ pub const MIB: usize = 1 << 20;
 
 pub fn two() -> NonZeroUsize {
     NonZeroUsize::new(2).unwrap()
-}
-
-/// Bytes that differ everywhere, the same for a seed.
-pub fn noise(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }
 
 pub fn digest(bytes: &[u8]) -> ItemDigest {
