@@ -118,6 +118,8 @@ impl Index {
         for row in rows {
             let digest = row.digest.as_bytes().as_slice();
             let place = row.leaf_index.to_be_bytes();
+            // Before whatever leads to it: others read meanwhile.
+            self.rows.insert(digest, encode(row)?)?;
             self.order.insert(place, digest)?;
             self.kinds.insert([&of_kind(&row.kind), place.as_slice()].concat(), digest)?;
             if let Some(package) = &row.package {
@@ -126,7 +128,6 @@ impl Index {
             if let Some(answered) = &row.in_reply_to {
                 self.answers.insert(joined(answered, place), digest)?;
             }
-            self.rows.insert(digest, encode(row)?)?;
         }
         self.db.insert(b"size", &size.to_be_bytes())?;
         Ok(())
