@@ -82,7 +82,7 @@ impl Committer {
         let paths: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
         let kept = if order == Order::Kept { self.step_1_order(documents) } else { Ok(()) };
         let files = paths.iter().zip(documents).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
-        let committed = kept.and_then(|()| self.steps(documents, files));
+        let committed = kept.and_then(|()| self.steps(&entries(documents), shelves(documents), files));
         if let Err(CommitError::Full { path }) = committed {
             // The caller is told that nothing was stored, so nothing may be found by the next start.
             return Err(match self.storage.remove(&paths) {
@@ -95,12 +95,23 @@ impl Committer {
 
     /// Logs documents that stand in `pending/` already, as [`Committer::commit`] does; they stay there when it fails.
     pub(crate) fn commit_pending(&mut self, documents: &[NewDocument]) -> Result<SignedCheckpoint, CommitError> {
-        self.steps(documents, Vec::new())
+        self.steps(&entries(documents), shelves(documents), Vec::new())
     }
 
-    /// All steps. `fresh` are the files of step 1, none when they are there already.
-    fn steps(&mut self, documents: &[NewDocument], fresh: Vec<NewFile<'_>>) -> Result<SignedCheckpoint, CommitError> {
-        let (plan, stage) = self.step_2_plan(documents)?;
+    /// Logs entries whose documents lie on their shelves already, or nowhere any more, as [`Committer::commit`] does.
+    pub(crate) fn commit_entries(&mut self, entries: &[&Entry]) -> Result<SignedCheckpoint, CommitError> {
+        self.steps(entries, Vec::new(), Vec::new())
+    }
+
+    /// All steps. `documents` are those that are to be shelved, `fresh` the files of step 1, none when they are there
+    /// already.
+    fn steps(
+        &mut self,
+        entries: &[&Entry],
+        documents: Vec<(Shelf, Hash)>,
+        fresh: Vec<NewFile<'_>>,
+    ) -> Result<SignedCheckpoint, CommitError> {
+        let (plan, stage) = self.step_2_plan(entries, documents)?;
         let stage_bytes = stage.print();
         self.steps_1_and_3_store(fresh, &stage_bytes)?;
         self.step_4_root_again(&stage_bytes, &plan)?;
@@ -130,8 +141,12 @@ impl Committer {
     }
 
     /// Step 2: indexes, tiles, bundles and the root, in memory.
-    fn step_2_plan(&self, documents: &[NewDocument]) -> Result<(Plan, Stage), CommitError> {
-        let entries: Vec<String> = documents.iter().map(|new| new.entry.text()).collect();
+    fn step_2_plan(
+        &self,
+        entries: &[&Entry],
+        documents: Vec<(Shelf, Hash)>,
+    ) -> Result<(Plan, Stage), CommitError> {
+        let entries: Vec<String> = entries.iter().map(|entry| entry.text()).collect();
         let plan = plan(&self.tail, &self.frontier, entries.iter().map(String::as_bytes))
             .map_err(|error| CommitError::Unknown { why: error.to_string() })?;
         let stage = Stage {
@@ -139,7 +154,7 @@ impl Committer {
             before: plan.before,
             size: plan.size(),
             root: plan.frontier.root(),
-            documents: documents.iter().map(|new| (new.shelf, new.entry.sha256)).collect(),
+            documents,
             files: plan.files.clone(),
         };
         Ok((plan, stage))
@@ -177,6 +192,14 @@ impl Committer {
         self.storage.swap_with(HEAD, self.head.as_deref(), &head.print(), &tile_files(stage, &paths))?;
         Ok(head)
     }
+}
+
+fn entries(documents: &[NewDocument]) -> Vec<&Entry> {
+    documents.iter().map(|new| &new.entry).collect()
+}
+
+fn shelves(documents: &[NewDocument]) -> Vec<(Shelf, Hash)> {
+    documents.iter().map(|new| (new.shelf, new.entry.sha256)).collect()
 }
 
 /// Step 6, for the commit that runs and for every start: the stage's tiles go to `ledger/`, then the public checkpoint

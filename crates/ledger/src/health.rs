@@ -18,6 +18,8 @@ pub enum Health {
         /// The two checkpoints.
         why: String,
     },
+    /// Another generation goes on in its place: it is read for ever, and signs nothing any more.
+    Ended,
 }
 
 impl Health {
@@ -33,6 +35,7 @@ impl fmt::Display for Health {
             Self::Signing => f.write_str("signing"),
             Self::Poisoned { why } => write!(f, "poisoned: {why}"),
             Self::RolledBack { why } => write!(f, "rolled back: {why}"),
+            Self::Ended => f.write_str("ended"),
         }
     }
 }

@@ -97,7 +97,8 @@ impl Ledger {
     /// # Errors
     /// [`OpenError::Exists`] when there is any trace of one, else what failed.
     pub fn create(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
-        Self::with(storage, origin, key, start::create)
+        let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
+        Self::with(storage, vkey, |storage, tiles, vkey| start::create(storage, tiles, vkey, key))
     }
 
     /// Opens a ledger: finishes what a crash interrupted, checks the right edge, appends what was pending.
@@ -109,19 +110,27 @@ impl Ledger {
     /// [`OpenError::NoLedger`], [`OpenError::Head`] when nothing that is there counts for this origin and key, else
     /// what failed.
     pub fn open(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
-        Self::with(storage, origin, key, start::open)
+        let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
+        Self::with(storage, vkey, |storage, tiles, vkey| start::open(storage, tiles, vkey, key))
+    }
+
+    /// Opens a ledger that another generation has succeeded. It can be read, and its health says that it ended; no key is
+    /// needed, and nothing is written.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_ended(storage: impl Storage + 'static, vkey: Vkey) -> Result<Self, OpenError> {
+        Self::with(storage, vkey, start::open_ended)
     }
 
     fn with(
         storage: impl Storage + 'static,
-        origin: &str,
-        key: SigningKey,
-        start: impl FnOnce(&Arc<dyn Storage>, &Tiles, &Vkey, SigningKey) -> Result<Start, OpenError>,
+        vkey: Vkey,
+        start: impl FnOnce(&Arc<dyn Storage>, &Tiles, &Vkey) -> Result<Start, OpenError>,
     ) -> Result<Self, OpenError> {
-        let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let tiles = Tiles::new(Arc::clone(&storage));
-        let Start { signed, places, health, committer } = start(&storage, &tiles, &vkey, key)?;
+        let Start { signed, places, health, committer } = start(&storage, &tiles, &vkey)?;
         let shared = Arc::new(Shared { storage, tiles, places, vkey, view: RwLock::new(View { signed, health }) });
         let thread = |error: std::io::Error| OpenError::Thread { why: error.to_string() };
         let (sender, requests) = channel();

@@ -177,6 +177,15 @@ pub(crate) fn open(
     Ok(start)
 }
 
+/// Opens a ledger that ended: what is published of it, or else what its head says.
+pub(crate) fn open_ended(storage: &Arc<dyn Storage>, tiles: &Tiles, vkey: &Vkey) -> Result<Start, OpenError> {
+    let head = read_head(storage.as_ref(), vkey)?.ok().flatten().map(|(_, head)| head.signed);
+    match read_public(storage.as_ref(), vkey)?.ok().flatten().or(head) {
+        Some(signed) => Ok(read_only(storage, tiles, signed, Health::Ended)),
+        None => Err(OpenError::NoLedger),
+    }
+}
+
 /// Leaves a mark that the next start checks everything before it signs. That the mark itself cannot be written changes
 /// nothing for this process, which signs no more.
 pub(crate) fn mark_poisoned(storage: &dyn Storage, why: &str) {

@@ -39,7 +39,9 @@ impl From<Health> for Failure {
             Health::RolledBack { why } => Self::new(Code::RolledBack, "This ledger is behind what was seen of it.")
                 .at(why)
                 .safe("Everything here can be read; nothing will be signed over the missing part.")
-                .next("bring back the disk that is ahead, if it exists"),
+                .next("bring back the disk that is ahead, if it exists")
+                .next("if it does not: stop the node, then custodia ledger succeed"),
+            Health::Ended => Self::new(Code::Internal, "This ledger ended; the next generation signs."),
             Health::Signing => Self::new(Code::Internal, "The ledger signs, and said that it does not."),
         }
     }
