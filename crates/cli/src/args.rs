@@ -285,6 +285,14 @@ pub(crate) enum Ledger {
         #[arg(long, requires = "bytes")]
         from_start: bool,
     },
+    /// Open the next generation of this node's ledger, when this one is behind what its peers saw or its disk has damaged it.
+    /// The node must not run. All peers are asked first how far they saw it.
+    Succeed {
+        /// A peer that does not answer and is done without, by its name in the trust file; can be given several times. What it
+        /// alone saw of the old ledger is cut off.
+        #[arg(long, value_name = "NAME")]
+        without: Vec<String>,
+    },
     /// Check somebody's ledger from outside: over HTTP, or in a copied folder. Needs no node.
     Audit(Audit),
 }

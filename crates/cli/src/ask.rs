@@ -35,7 +35,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             if !common.json {
                 say::fingerprint(&card);
             }
-            answer(common, &card, |card| format!("{}\n", card.envelope))
+            answer(common, &card, |card| card.cards.clone())
         }
         Command::Trust(Trust::Add { card, fingerprint, channel }) => {
             let card = read_text(&card)?;
@@ -149,6 +149,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &diagnosis, say::diagnosis)?;
             Ok(u8::from(diagnosis.checks.iter().any(|check| !check.ok)))
         }
+        Command::Ledger(Ledger::Succeed { without }) => succeed(&home, without, common).await,
         Command::Ledger(Ledger::Audit(_))
         | Command::Serve
         | Command::Verify(_)
@@ -190,6 +191,22 @@ async fn audit(audit: Audit, common: &Common) -> Asked {
     let audited = audited.await.map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
     answer(common, &audited, say::audited)?;
     Ok(u8::from(!audited.errors.is_empty()))
+}
+
+/// Opens the next generation of the ledger, in this process: what a running node holds open cannot be moved.
+async fn succeed(home: &Home, without: Vec<String>, common: &Common) -> Asked {
+    let mut asked = op::Succession { passphrase: given_passphrase(common)?, without };
+    loop {
+        let (home, tried, mut teller) = (home.clone(), asked.clone(), Teller::new(common.progress));
+        let done =
+            tokio::task::spawn_blocking(move || op::succeed(&home, &tried, &mut |progress| teller.tell(&progress)));
+        match done.await.map_err(|error| Failure::new(Code::Internal, error.to_string()))? {
+            Err(failure) if failure.code == Code::Passphrase && asked.passphrase.is_none() && at_terminal() => {
+                asked.passphrase = Some(ask_passphrase(&failure.what)?);
+            }
+            done => return answer(common, &done?, say::succeeded),
+        }
+    }
 }
 
 /// Why the court's program judged nothing, as a failure of this one.

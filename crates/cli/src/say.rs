@@ -9,7 +9,7 @@ use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
     Audited, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead, Officer, OwnCard, Received,
-    Sealed, Shown, StatementLine, Transfer, TransferState, Trusted, Written,
+    Sealed, Shown, StatementLine, Succeeded, Transfer, TransferState, Trusted, Written,
 };
 use indicatif::HumanBytes;
 
@@ -75,6 +75,22 @@ pub(crate) fn made(made: &Made) -> String {
         made.root_key, made.name
     );
     text
+}
+
+/// The next generation of a ledger.
+pub(crate) fn succeeded(succeeded: &Succeeded) -> String {
+    let list = |names: &[String]| if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    format!(
+        "[OK] {} goes on. {} ended after {} entries.\n     Logged again   {} documents of it\n     Found beside   {} \
+         statements without an entry here\n     Follow now     {}\n     Follow later   {}\n     Next: custodia serve\n",
+        succeeded.ledger,
+        succeeded.ended,
+        succeeded.covered,
+        succeeded.logged_again,
+        succeeded.found_beside,
+        list(&succeeded.peers),
+        list(&succeeded.peers_later),
+    )
 }
 
 /// The fingerprint of a card, on stderr: stdout has the card alone.

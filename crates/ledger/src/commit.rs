@@ -141,11 +141,7 @@ impl Committer {
     }
 
     /// Step 2: indexes, tiles, bundles and the root, in memory.
-    fn step_2_plan(
-        &self,
-        entries: &[&Entry],
-        documents: Vec<(Shelf, Hash)>,
-    ) -> Result<(Plan, Stage), CommitError> {
+    fn step_2_plan(&self, entries: &[&Entry], documents: Vec<(Shelf, Hash)>) -> Result<(Plan, Stage), CommitError> {
         let entries: Vec<String> = entries.iter().map(|entry| entry.text()).collect();
         let plan = plan(&self.tail, &self.frontier, entries.iter().map(String::as_bytes))
             .map_err(|error| CommitError::Unknown { why: error.to_string() })?;

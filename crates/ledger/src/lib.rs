@@ -36,8 +36,8 @@ pub use health::Health;
 pub use home::Shelf;
 pub use ledger::{AppendError, Appended, Document, Ledger};
 pub use start::OpenError;
-pub use succession::found_next;
 pub use storage::{Listed, Names, NewFile, Parts, Rename, Storage, StorageError};
+pub use succession::found_next;
 pub use tiles::ReadError;
 pub use witness::{WitnessError, WitnessMemory};
 

@@ -8,7 +8,7 @@ use custodia_format::envelope::Envelope;
 use custodia_format::key::{KeyId, SigningKey};
 use custodia_format::kind::Kind;
 use custodia_format::statement::{Annex, Head, Issuer, Package, Statement, StatementId};
-use custodia_format::text::Code as Pseudonym;
+use custodia_format::text::{Code as Pseudonym, LedgerName};
 use custodia_format::{Hash, link::link};
 use custodia_index::Row;
 use custodia_ledger::{Document, Shelf};
@@ -65,16 +65,31 @@ pub(crate) struct Said {
 /// Signs and logs a statement; durable when this returns. The caller holds the desk.
 pub(crate) fn say(node: &Node, draft: Draft, keys: &[&SigningKey]) -> Result<Said, Failure> {
     node.may_sign()?;
+    let under = Under { ledger: node.config().ledger.clone(), card: newest_card(node)? };
+    let envelope = sign(node, draft, under, keys)?;
+    log(node, Document { shelf: Shelf::Statement, bytes: envelope.print().into_bytes() })
+}
+
+/// Where a statement of ours is to be logged, and under which card of ours it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Under {
+    /// The ledger.
+    pub(crate) ledger: LedgerName,
+    /// The digest of the card; none for the first card.
+    pub(crate) card: Option<Hash>,
+}
+
+/// Signs a statement. It is said only once it is logged.
+pub(crate) fn sign(node: &Node, draft: Draft, under: Under, keys: &[&SigningKey]) -> Result<Envelope, Failure> {
     let kind = draft.body.kind().ok_or_else(|| Failure::new(Code::Internal, "This kind is not ours to say."))?;
     let (sequence, previous) = match draft.package {
         None => (None, None),
         Some(package) => chain_end(node, &package.root)?,
     };
-    let own = &node.config().ledger;
     let head = Head {
         id: StatementId::new(*edge::random::<16>()?),
-        issuer: Issuer { name: own.authority.clone(), card: newest_card(node)? },
-        ledger: own.clone(),
+        issuer: Issuer { name: under.ledger.authority.clone(), card: under.card },
+        ledger: under.ledger,
         officer: draft.officer,
         signers: Vec::new(),
         issued_at: edge::now(),
@@ -86,8 +101,7 @@ pub(crate) fn say(node: &Node, draft: Draft, keys: &[&SigningKey]) -> Result<Sai
         annex: draft.annex,
         kind,
     };
-    let envelope = Statement { head, body: draft.body }.sign(keys)?;
-    log(node, Document { shelf: Shelf::Statement, bytes: envelope.print().into_bytes() })
+    Ok(Statement { head, body: draft.body }.sign(keys)?)
 }
 
 /// Logs a statement of another authority, as it was received. The caller has checked it.
@@ -103,12 +117,16 @@ fn log(node: &Node, document: Document) -> Result<Said, Failure> {
     Ok(Said { digest: appended.digest, leaf_index: appended.index })
 }
 
-/// The next number of our chain on a package, and the link before it.
+/// The next number of our chain on a package, and the link before it. The last statement names both: numbers and links
+/// go on over a statement that was lost with an older copy of this home.
 fn chain_end(node: &Node, package: &Hash) -> Result<(Option<u64>, Option<Hash>), Failure> {
     let own = own_rows(node, package)?;
-    let end =
-        own.iter().fold(Hash::ZERO, |previous, row| link(row.sequence.unwrap_or_default(), &previous, &row.digest));
-    Ok((Some(own.len() as u64), (!own.is_empty()).then_some(end)))
+    let Some(last) = own.iter().max_by_key(|row| row.sequence) else { return Ok((Some(0), None)) };
+    let missing = || Failure::new(Code::UnknownStatement, "The last statement of a chain is not here.").at(last.digest);
+    let head = statement(node, &last.digest)?.ok_or_else(missing)?.head;
+    let number = head.sequence.ok_or_else(missing)?;
+    let end = link(number, &head.previous.unwrap_or(Hash::ZERO), &last.digest);
+    Ok((Some(number + 1), Some(end)))
 }
 
 /// Our own statements on a package, in order.
@@ -117,9 +135,14 @@ pub(crate) fn own_rows(node: &Node, package: &Hash) -> Result<Vec<Row>, Failure>
     Ok(rows.into_iter().filter(|row| is_own(node, row)).collect())
 }
 
+/// Whether a ledger is this node's: the one that it writes, or one of the generations before.
+pub(crate) fn is_ours(node: &Node, ledger: &LedgerName) -> bool {
+    ledger.custodian() == node.config().ledger.custodian()
+}
+
 /// Whether a row is of a statement that this node signed.
 pub(crate) fn is_own(node: &Node, row: &Row) -> bool {
-    row.ledger == node.config().ledger.to_string()
+    LedgerName::parse(&row.ledger).is_ok_and(|ledger| is_ours(node, &ledger))
 }
 
 /// Our own statements of a kind, in order.

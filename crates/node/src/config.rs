@@ -42,6 +42,8 @@ pub(crate) const fn scrub_default() -> Option<Duration> {
 }
 
 const DAY_SECONDS: u64 = 86_400;
+/// Bytes of a configuration: a page or two.
+const CONFIG_BYTES: u64 = 1024 * 1024;
 /// The longest round: what is read less often than once in ten years is not read.
 const SCRUB_DAYS_MOST: f64 = 3660.0;
 
@@ -80,9 +82,27 @@ impl Config {
     /// [`Code::NoHome`] when there is none, [`Code::Config`] when it does not parse.
     pub fn read(home: &Home) -> Result<Self, Failure> {
         home.check()?;
-        let bytes = home::read_file(&home.config(), 1024 * 1024)?.unwrap_or_default();
+        let bytes = home::read_file(&home.config(), CONFIG_BYTES)?.unwrap_or_default();
         let text = String::from_utf8(bytes).map_err(|_| Failure::new(Code::Config, "custodia.toml is not UTF-8."))?;
         Self::parse(&text)
+    }
+
+    /// Names another ledger in the configuration of a home, and leaves every other line as its owner wrote it.
+    ///
+    /// # Errors
+    /// As [`Config::read`] and [`home::write_durably`].
+    pub(crate) fn set_ledger(home: &Home, ledger: &LedgerName) -> Result<(), Failure> {
+        Self::read(home)?;
+        let text =
+            String::from_utf8_lossy(&home::read_file(&home.config(), CONFIG_BYTES)?.unwrap_or_default()).into_owned();
+        let is_ledger = |line: &str| {
+            line.trim_start().strip_prefix("ledger").is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let lines = text.split_inclusive('\n').map(|line| match is_ledger(line) {
+            true => format!("ledger = \"{ledger}\"\n"),
+            false => line.to_owned(),
+        });
+        home::write_durably(&home.config(), lines.collect::<String>().as_bytes())
     }
 
     /// Writes the first configuration of a new node, each line documented.
@@ -131,6 +151,20 @@ mod tests {
         };
         config.write_new(&home).unwrap();
         assert_eq!(Config::read(&home).unwrap(), config);
+    }
+
+    #[test]
+    fn another_ledger_is_named_and_every_other_line_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("node"));
+        home.create().unwrap();
+        let text =
+            "# ledger = of the lab\n\n ledger=\"lab.example/node-1/1\" # ours\nlisten = \"127.0.0.1:4433\"\ncores = 2";
+        home::write_durably(&home.config(), text.as_bytes()).unwrap();
+        Config::set_ledger(&home, &LedgerName::parse("lab.example/node-1/2").unwrap()).unwrap();
+        let told = String::from_utf8(home::read_file(&home.config(), CONFIG_BYTES).unwrap().unwrap()).unwrap();
+        assert_eq!(told, text.replace(" ledger=\"lab.example/node-1/1\" # ours", "ledger = \"lab.example/node-1/2\""));
+        assert_eq!(Config::read(&home).unwrap().ledger.generation, 2);
     }
 
     #[test]

@@ -78,6 +78,16 @@ impl Home {
         self.0.join("desk")
     }
 
+    /// `past/<generation>/`, a generation of the ledger that ended.
+    pub fn past(&self, generation: u32) -> PathBuf {
+        self.0.join("past").join(generation.to_string())
+    }
+
+    /// `next/`, a generation of the ledger that is being made.
+    pub fn next(&self) -> PathBuf {
+        self.0.join("next")
+    }
+
     /// `node.sock`, where a running node takes requests of its owner.
     pub fn socket(&self) -> PathBuf {
         self.0.join("node.sock")

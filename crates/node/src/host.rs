@@ -24,6 +24,7 @@ use crate::home;
 use crate::node::Node;
 use crate::operations::own_card;
 use crate::peers::Authority;
+use crate::proofs::Under;
 use crate::watch::Watch;
 use crate::witness::{self, Whose};
 use crate::{edge, keys, outgoing, proofs, receive};
@@ -31,8 +32,8 @@ use crate::{edge, keys, outgoing, proofs, receive};
 /// The node, as its sessions see it.
 pub(crate) struct Station {
     node: Arc<Node>,
-    /// Under a checkpoint of which size a statement went to its reader, who may have cosigned that one meanwhile.
-    sent_under: Mutex<HashMap<(KeyId, Hash), u64>>,
+    /// Under which checkpoint a statement went to its reader, who may have cosigned that one meanwhile.
+    sent_under: Mutex<HashMap<(KeyId, Hash), Under>>,
     /// Who wants to know how deliveries go.
     watch: Arc<Watch>,
 }
@@ -49,9 +50,9 @@ impl Station {
 
     /// Our statement as this peer gets it; remembers under what it went.
     fn send(&self, peer: &Peer, row: &Row) -> Result<Signed, Failure> {
-        let (signed, size) = proofs::signed(&self.node, &row.digest, row.leaf_index, &peer.root)?;
+        let (signed, under) = proofs::signed(&self.node, row, &peer.root)?;
         let mut sent = self.sent_under.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.insert((peer.root, row.digest), size);
+        sent.insert((peer.root, row.digest), under);
         Ok(signed)
     }
 
@@ -124,7 +125,7 @@ impl Station {
         let ours =
             author::statement(&self.node, &answered).map_err(refused)?.ok_or(Refused::new(WireCode::NotForUs))?;
         let to_peer = matches!(&ours.body, Body::Release(body) if body.recipient.root == peer.root);
-        if !to_peer || ours.head.ledger != self.node.config().ledger || ours.head.package != statement.head.package {
+        if !to_peer || !author::is_ours(&self.node, &ours.head.ledger) || ours.head.package != statement.head.package {
             return Err(WireCode::Answer.into());
         }
         if let Body::Receipt(receipt) = &statement.body {
@@ -192,15 +193,20 @@ impl Host for Station {
 
     fn meet(&self, peer: &Peer, hello: &Hello) -> Result<(), Refused> {
         if hello.held_checkpoint.is_empty() {
+            self.node.hear(peer.root);
             return Ok(());
         }
         let note = Note::parse(&hello.held_checkpoint).map_err(|error| refused(error.into()))?;
         // Only our own signature gives it weight: without it, it says something about the peer, not about us.
-        match self.node.ledger().confront(note.clone()) {
+        let confronted = self.node.ledger().confront(note.clone());
+        if let Ok(Health::RolledBack { .. }) = &confronted {
+            // Kept, so that the next start knows it too, and the next generation begins after it.
+            witness::keep(self.node.home(), &peer.root, Whose::Ours, &note).map_err(refused)?;
+        }
+        self.node.hear(peer.root);
+        match confronted {
             Ok(Health::RolledBack { why }) => {
-                tracing::error!(why, "a peer holds a checkpoint of this ledger that is ahead");
-                // Kept, so that the next start knows it too.
-                witness::keep_ahead(self.node.home(), &peer.root, &note).map_err(refused)?;
+                tracing::error!(why, "this ledger is behind what was seen of it");
                 Err(WireCode::RolledBack.into())
             }
             Ok(_) | Err(_) => Ok(()),
@@ -212,8 +218,7 @@ impl Host for Station {
         let rows = [own(Kind::Card)?, own(Kind::Delegation)?, own(Kind::Revocation)?].concat();
         rows.iter()
             .map(|row| {
-                let (signed, _) =
-                    proofs::signed(&self.node, &row.digest, row.leaf_index, &peer.root).map_err(refused)?;
+                let (signed, _) = proofs::signed(&self.node, row, &peer.root).map_err(refused)?;
                 Ok([&signed.envelope, b"\n".as_slice(), &signed.tlog_proof].concat())
             })
             .collect()
@@ -234,6 +239,10 @@ impl Host for Station {
         if authority.newest().is_none_or(|(digest, _)| digest != newest) {
             return Err(WireCode::Cards.into());
         }
+        witness::check_finals(&self.node, &authority).map_err(|failure| {
+            refused(failure);
+            Refused::new(WireCode::Inconsistent)
+        })?;
         for card in cards.iter().filter(|card| authority.knows(&card.digest())) {
             let path = self.node.home().peer(&peer.root).join(format!("{}.json", card.digest()));
             if !path.is_file() {
@@ -308,9 +317,11 @@ impl Host for Station {
 
     fn settled(&self, peer: &Peer, digest: &Hash) -> Result<(), Refused> {
         let sent = self.sent_under.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer.root, *digest));
-        // Settled for good only when the peer can show it under a checkpoint that it has cosigned itself.
+        // Settled for good only when the peer can show it under a checkpoint that it has cosigned itself, or never will.
         let notes = witness::of_peer(self.node.home(), &peer.root, Whose::Ours);
-        if sent.is_some_and(|size| notes.iter().any(|note| note.size == size)) {
+        let for_good =
+            |under: Under| !under.is_current(&self.node) || notes.iter().any(|note| Under::of(note) == under);
+        if sent.is_some_and(for_good) {
             home::write_durably(&settled_path(&self.node, &peer.root, digest), b"").map_err(refused)?;
         }
         Ok(())

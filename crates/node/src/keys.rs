@@ -4,7 +4,7 @@
 //! of mode 0600, as the trust table of docs/ARCHITECTURE.md says. A key is read for the act that needs it and wiped.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use age::secrecy::{ExposeSecret, SecretString};
 use custodia_format::key::SigningKey;
@@ -69,8 +69,7 @@ const WORK_FACTOR: u8 = 15;
 /// # Errors
 /// As [`home::write_durably`].
 pub fn create(home: &Home, name: &str, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
-    let seed = edge::random::<32>()?;
-    let text = Zeroizing::new(format!("{HEADER}\n{name}\n{}\n", to_b64(seed.as_slice())));
+    let (text, key) = draw(name)?;
     match &passphrase.0 {
         None => home::write_durably(&home.key(name), text.as_bytes())?,
         Some(secret) => {
@@ -81,7 +80,29 @@ pub fn create(home: &Home, name: &str, passphrase: &Passphrase) -> Result<Signin
             home::write_durably(&home.key(&format!("{name}.age")), &sealed)?;
         }
     }
-    Ok(SigningKey::from_seed(&seed))
+    Ok(key)
+}
+
+/// Draws the key that is to follow one of an unattended node, and stores it beside that one, as `NAME.next`.
+///
+/// # Errors
+/// As [`home::write_durably`].
+pub(crate) fn create_next(home: &Home, name: &str) -> Result<SigningKey, Failure> {
+    let (text, key) = draw(name)?;
+    home::write_durably(&next(home, name), text.as_bytes())?;
+    Ok(key)
+}
+
+/// Where the key lies that is to follow.
+pub(crate) fn next(home: &Home, name: &str) -> PathBuf {
+    home.key(&format!("{name}.next"))
+}
+
+/// A new key, and the text of its file.
+fn draw(name: &str) -> Result<(Zeroizing<String>, SigningKey), Failure> {
+    let seed = edge::random::<32>()?;
+    let text = Zeroizing::new(format!("{HEADER}\n{name}\n{}\n", to_b64(seed.as_slice())));
+    Ok((text, SigningKey::from_seed(&seed)))
 }
 
 /// Reads a key that an unattended node may use.

@@ -5,6 +5,7 @@
 //! `format`, judgements to `verify`.
 
 pub mod api;
+mod ask;
 pub mod auditors;
 mod author;
 pub mod config;
@@ -12,6 +13,7 @@ mod convert;
 mod dossier;
 mod edge;
 pub mod failure;
+mod generations;
 mod history;
 pub mod home;
 mod host;

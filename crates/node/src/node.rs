@@ -1,9 +1,12 @@
 //! The node: what it holds open, and how it is opened.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use custodia_format::key::KeyId;
 use custodia_format::note::Vkey;
+use custodia_format::text::LedgerName;
 use custodia_format::trust::TrustFile;
 use custodia_format::{Hash, limits};
 use custodia_index::Index;
@@ -12,6 +15,7 @@ use custodia_vault::{HomeLock, Vault};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::generations::{self, Past};
 use crate::home::{self, Home};
 use crate::outbox::Online;
 use crate::packages::Summaries;
@@ -24,7 +28,9 @@ use crate::{keys, receive, views, witness};
 pub struct Node {
     home: Home,
     config: Config,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
+    /// The generations of the ledger before this one, as far as they were asked for.
+    past: Past,
     vault: Vault,
     index: Index,
     peers: Peers,
@@ -34,6 +40,8 @@ pub struct Node {
     online: Mutex<Option<Arc<Online>>>,
     /// Who reads back what lies at rest.
     rest: Rest,
+    /// Who has told, since this node was opened, what it saw of our ledger.
+    heard: Mutex<HashSet<KeyId>>,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -47,10 +55,13 @@ impl Node {
     /// E-NO-HOME, E-PERM, E-CONFIG, E-LOCKED, E-KEYSTORE, or what the ledger says
     /// of itself.
     pub fn open(home: &Home) -> Result<Self, Failure> {
-        let config = Config::read(home)?;
+        let mut config = Config::read(home)?;
         let lock = HomeLock::take(home.path())?;
+        if generations::finish(home)? {
+            config = Config::read(home)?;
+        }
         let key = keys::read(home, keys::LEDGER)?;
-        let ledger = Ledger::open(Folder::open(home.path())?, &config.ledger.to_string(), key)?;
+        let ledger = Arc::new(Ledger::open(Folder::open(home.path())?, &config.ledger.to_string(), key)?);
         let vault = Vault::open(home.path())?;
         witness::confront(home, &ledger);
         let index = views::open(home, &ledger)?;
@@ -59,6 +70,7 @@ impl Node {
             home: home.clone(),
             config,
             ledger,
+            past: Past::default(),
             vault,
             index,
             peers,
@@ -66,6 +78,7 @@ impl Node {
             summaries: Summaries::default(),
             online: Mutex::default(),
             rest: Rest::default(),
+            heard: Mutex::default(),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -85,8 +98,13 @@ impl Node {
     }
 
     /// Its ledger.
-    pub(crate) const fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// A generation of its ledger: the one that it writes, or one that ended and is read for ever.
+    pub(crate) fn generation(&self, name: &LedgerName) -> Result<Arc<Ledger>, Failure> {
+        if *name == self.config.ledger { Ok(self.ledger.clone()) } else { self.past.open(self, name) }
     }
 
     /// The items it holds.
@@ -133,6 +151,16 @@ impl Node {
     /// Takes or gives up its place on the network.
     pub(crate) fn set_online(&self, online: Option<Arc<Online>>) {
         *self.online.lock().unwrap_or_else(PoisonError::into_inner) = online;
+    }
+
+    /// A peer has told what it saw of our ledger.
+    pub(crate) fn hear(&self, peer: KeyId) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
+    }
+
+    /// Whether a peer has told what it saw of our ledger, since this node was opened.
+    pub(crate) fn has_heard(&self, peer: &KeyId) -> bool {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).contains(peer)
     }
 
     /// Threads for hashing.

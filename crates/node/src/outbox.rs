@@ -226,6 +226,13 @@ async fn attempt(node: &Arc<Node>, online: &Online, root: &KeyId, work: Work) ->
     }
 }
 
+/// Calls an authority once and hands it nothing: who was met has told what it saw of our ledger, and has cosigned what it
+/// had not.
+pub(crate) async fn greet(online: &Online, authority: &Authority) -> Result<(), Failure> {
+    let end = connect(online, authority).await?.close().await;
+    if end.is_orderly() { Ok(()) } else { Err(end.into()) }
+}
+
 /// Calls an authority at its addresses, the best first.
 async fn connect(online: &Online, authority: &Authority) -> Result<Link, Failure> {
     let peer = Peer { root: authority.root, name: authority.name.clone() };

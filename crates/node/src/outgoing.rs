@@ -33,7 +33,7 @@ pub(crate) fn open(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Arc<
     let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
         return Err(not_here());
     };
-    if body.recipient.root != peer.root || statement.head.ledger != node.config().ledger {
+    if body.recipient.root != peer.root || !author::is_ours(node, &statement.head.ledger) {
         return Err(not_here());
     }
     let mut items = BTreeMap::new();

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use custodia_format::body::{Body, Card};
+use custodia_format::body::{Body, Card, CardLedger};
 use custodia_format::envelope::Envelope;
 use custodia_format::key::{KeyId, PublicKey};
 use custodia_format::kind::{Kind, Purpose};
-use custodia_format::note::Vkey;
+use custodia_format::note::{Note, Vkey};
 use custodia_format::statement::Statement;
 use custodia_format::text::{Label, LedgerName, Time};
 use custodia_format::trust::TrustFile;
@@ -211,6 +211,17 @@ impl Authority {
     /// The key of one of its ledgers, by any of its cards.
     pub(crate) fn ledger(&self, origin: &LedgerName) -> Option<&Vkey> {
         self.cards.iter().rev().find_map(|(_, card)| card.ledger(origin)).map(|ledger| &ledger.vkey)
+    }
+
+    /// Where its cards say that one of its ledgers ended.
+    pub(crate) fn finals(&self) -> impl Iterator<Item = (&CardLedger, &Note)> {
+        let ledgers = self.cards.iter().flat_map(|(_, card)| &card.ledgers);
+        ledgers.filter_map(|ledger| Some((ledger, ledger.final_note.as_ref()?)))
+    }
+
+    /// Whether one of its ledgers ended, and a next generation goes on.
+    pub(crate) fn has_ended(&self, origin: &LedgerName) -> bool {
+        self.finals().any(|(ledger, _)| ledger.origin == *origin)
     }
 
     /// Its witness keys, by any of its cards.

@@ -2,13 +2,13 @@
 //!
 //! They are what bounds time in a proof, so each is kept as the very bytes that statements name, under the peer's
 //! folder: `cosigned/` holds notes of our ledger with that peer's line, `witnessed/` notes of the peer's ledger with
-//! ours. A name is `<size, 20 digits>-<SHA-256 of the note>`, so that a listing finds the right one. What we cosigned
-//! last is the ledger crate's `WitnessMemory`, which decides; these files are what was said of it.
+//! ours. A name is `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. What
+//! we cosigned last is the ledger crate's `WitnessMemory`, which decides; these files are what was said of it.
 
 use std::path::{Path, PathBuf};
 
 use custodia_exchange::{AddCheckpoint, Cosigned};
-use custodia_format::checkpoint::{self, Checkpoint, check_ledger_signature, cosignature_time};
+use custodia_format::checkpoint::{self, Checkpoint, SignedCheckpoint, check_ledger_signature, cosignature_time};
 use custodia_format::contradiction::Contradiction;
 use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
@@ -31,9 +31,11 @@ pub(crate) enum Whose {
     Theirs,
 }
 
-/// A note on file: the size that its checkpoint covers, and its digest.
+/// A note on file: which generation of the ledger it is of, the size that its checkpoint covers, and its digest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Filed {
+    /// The generation in the ledger's name.
+    pub(crate) generation: u32,
     /// Entries that the checkpoint covers.
     pub(crate) size: u64,
     /// SHA-256 of the whole note.
@@ -50,18 +52,14 @@ impl Filed {
 }
 
 /// Keeps a note durably; keeping it again changes nothing.
-pub(crate) fn keep(home: &Home, peer: &KeyId, whose: Whose, size: u64, note: &Note) -> Result<(), Failure> {
-    let path = folder(home, peer, whose).join(format!("{size:020}-{}", note.digest()));
+pub(crate) fn keep(home: &Home, peer: &KeyId, whose: Whose, note: &Note) -> Result<(), Failure> {
+    let Checkpoint { origin, size, .. } = Checkpoint::parse_text(&note.text)?;
+    let generation = LedgerName::parse(&origin)?.generation;
+    let path = folder(home, peer, whose).join(format!("{generation:09}-{size:020}-{}", note.digest()));
     if path.is_file() {
         return Ok(());
     }
     home::write_durably(&path, note.print().as_bytes())
-}
-
-/// Keeps a note of our ledger, signed by it, that a peer holds and that is ahead of what is here.
-pub(crate) fn keep_ahead(home: &Home, peer: &KeyId, note: &Note) -> Result<(), Failure> {
-    let size = Checkpoint::parse_text(&note.text)?.size;
-    keep(home, peer, Whose::Ours, size, note)
 }
 
 /// Holds the ledger against the newest note of it that anybody cosigned: one that is ahead of it, or of another past, means
@@ -73,7 +71,7 @@ pub(crate) fn confront(home: &Home, ledger: &Ledger) {
     }
 }
 
-/// The notes that one peer and we share, by size.
+/// The notes that one peer and we share, by generation and size.
 pub(crate) fn of_peer(home: &Home, peer: &KeyId, whose: Whose) -> Vec<Filed> {
     let mut notes: Vec<Filed> = std::fs::read_dir(folder(home, peer, whose))
         .into_iter()
@@ -81,15 +79,16 @@ pub(crate) fn of_peer(home: &Home, peer: &KeyId, whose: Whose) -> Vec<Filed> {
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();
-            let (size, digest) = name.to_str()?.split_once('-')?;
-            Some(Filed { size: size.parse().ok()?, digest: Hash::from_hex(digest)?, path: entry.path() })
+            let mut parts = name.to_str()?.splitn(3, '-');
+            let (generation, size) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            Some(Filed { generation, size, digest: Hash::from_hex(parts.next()?)?, path: entry.path() })
         })
         .collect();
     notes.sort();
     notes
 }
 
-/// The notes of our ledger that anybody cosigned, by size.
+/// The notes of our ledger that anybody cosigned, by generation and size.
 pub(crate) fn ours(home: &Home) -> Vec<Filed> {
     let mut notes: Vec<Filed> = peers(home).iter().flat_map(|peer| of_peer(home, peer, Whose::Ours)).collect();
     notes.sort();
@@ -135,18 +134,22 @@ pub(crate) fn own_vkey(node: &Node) -> Result<Vkey, Failure> {
 pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Result<Cosigned, Failure> {
     let refused = |status| Ok(Cosigned::Refused { status });
     let Ok(note) = Note::parse(&add.checkpoint) else { return refused(400) };
-    let vkey = Checkpoint::parse_text(&note.text)
-        .ok()
-        .and_then(|checkpoint| LedgerName::parse(&checkpoint.origin).ok())
-        .and_then(|origin| peer.ledger(&origin));
-    let Some(vkey) = vkey else { return refused(404) };
+    let origin = Checkpoint::parse_text(&note.text).ok();
+    let origin = origin.and_then(|checkpoint| LedgerName::parse(&checkpoint.origin).ok());
+    let Some((origin, vkey)) = origin.and_then(|origin| peer.ledger(&origin).map(|vkey| (origin, vkey))) else {
+        return refused(404);
+    };
+    // What goes on after the end that its own card names is nobody's ledger any more.
+    if peer.has_ended(&origin) {
+        return refused(403);
+    }
     let signed = match node.witnessed().check_and_store(&peer.root, vkey, add.old, note, &add.proof) {
         Ok(signed) => signed,
         Err(WitnessError::OldAhead { .. }) => return refused(400),
         Err(WitnessError::BadSignature(_)) => return refused(403),
         Err(WitnessError::Conflict { stored }) => return Ok(Cosigned::Conflict { size: stored }),
         Err(WitnessError::Unprocessable { .. }) => return contradiction(node, peer, vkey, add),
-        Err(error) => return Err(Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))),
+        Err(error) => return Err(unusable(error)),
     };
     let (size, note) = (signed.checkpoint().size, signed.note());
     let own = own_vkey(node)?;
@@ -165,17 +168,48 @@ pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Resu
     let lines = note.lines.iter().filter(|line| vkey.is_of(line)).cloned().chain([line]).collect();
     let mut kept = Note { text: note.text.clone(), lines };
     kept.sort(vkey);
-    keep(node.home(), &peer.root, Whose::Theirs, size, &kept)?;
+    keep(node.home(), &peer.root, Whose::Theirs, &kept)?;
     Ok(reply)
+}
+
+/// A peer's card that ends a ledger must not end it before what we cosigned of it: that would cut off history which others
+/// hold proofs of.
+pub(crate) fn check_finals(node: &Node, peer: &Authority) -> Result<(), Failure> {
+    for (ledger, note) in peer.finals() {
+        let ended = SignedCheckpoint::check(note.clone(), &ledger.vkey)
+            .map_err(|error| Failure::new(Code::Signature, format!("A last checkpoint does not count: {error}.")))?;
+        let held = node.witnessed().last(&peer.root, &ledger.vkey).map_err(unusable)?;
+        let (Some(held), ended) = (held, ended.checkpoint()) else { continue };
+        let held = held.checkpoint();
+        if held.size > ended.size || (held.size == ended.size && held.root != ended.root) {
+            return Err(Failure::new(
+                Code::PeerMisbehaved,
+                "A card ends a ledger before what was cosigned of it here.",
+            )
+            .at(format!("{} of {}", ledger.origin, peer.name))
+            .instead_of(
+                format!("a last checkpoint that covers size {} with root {}", held.size, held.root),
+                format!("size {} with root {}", ended.size, ended.root),
+            )
+            .safe("The card was not taken; everything known of this peer stands as it was.")
+            .next(format!(
+                "call {}: it opened a new generation without asking this node what it had seen",
+                peer.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn unusable(error: WitnessError) -> Failure {
+    Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))
 }
 
 /// Two checkpoints of one ledger that cannot both be true, or that were not shown to belong together: kept as one file for a
 /// court (docs/spec/contradiction.md).
 fn contradiction(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint) -> Result<Cosigned, Failure> {
     let refused = Ok(Cosigned::Refused { status: 422 });
-    let held = node.witnessed().last(&peer.root, vkey);
-    let held = held.map_err(|error| Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}.")))?;
-    let Some(held) = held else { return refused };
+    let Some(held) = node.witnessed().last(&peer.root, vkey).map_err(unusable)? else { return refused };
     // The note that we cosigned, where it is here: its time is ours.
     let kept = of_peer(node.home(), &peer.root, Whose::Theirs);
     let kept = kept.iter().rev().filter(|filed| filed.size == held.checkpoint().size).map(Filed::read);
@@ -206,7 +240,7 @@ pub(crate) fn contradictions(home: &Home, peer: &KeyId) -> PathBuf {
 pub(crate) fn keep_cosignatures(node: &Node, peer: &Authority, note: &[u8], lines: &[u8]) -> Result<(), Failure> {
     let sent = Note::parse(note)?;
     let own = node.ledger_vkey();
-    let checkpoint = check_ledger_signature(&sent, own)
+    check_ledger_signature(&sent, own)
         .map_err(|error| Failure::new(Code::Signature, format!("This is no checkpoint of ours: {error}.")))?;
     let text =
         std::str::from_utf8(lines).map_err(|_| Failure::new(Code::Malformed, "These are no signature lines."))?;
@@ -219,7 +253,7 @@ pub(crate) fn keep_cosignatures(node: &Node, peer: &Authority, note: &[u8], line
         kept.sort(own);
         let valid = peer.witness_keys().any(|key| matches!(cosignature_time(&kept, key), Ok(Some(_))));
         if valid {
-            keep(node.home(), &peer.root, Whose::Ours, checkpoint.size, &kept)?;
+            keep(node.home(), &peer.root, Whose::Ours, &kept)?;
         }
     }
     Ok(())

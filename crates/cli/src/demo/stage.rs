@@ -132,7 +132,7 @@ impl Stage {
     fn meet(&mut self, believer: Who, whom: Who) -> Result<(), Failure> {
         let card = self.of(whom).card()?;
         let path = self.path(&format!("{}.card", card.name));
-        fs::write(&path, &card.envelope).map_err(|error| Failure::io(&error, &path))?;
+        fs::write(&path, &card.cards).map_err(|error| Failure::io(&error, &path))?;
         let add = ["trust", "add", &path.to_string_lossy(), "--fingerprint", &card.fingerprint];
         self.of(believer).ask::<serde_json::Value, _>(add).map(drop)
     }

@@ -84,7 +84,7 @@ impl Pair {
             one.init(one.listen())?;
             let card = one.card()?;
             let path = work.join(format!("{}.card", one.name.label));
-            fs::write(&path, &card.envelope).map_err(|error| Failure::io(&error, &path))?;
+            fs::write(&path, &card.cards).map_err(|error| Failure::io(&error, &path))?;
             cards.push((path, card.fingerprint));
         }
         for (one, (path, fingerprint)) in both.iter().zip(cards.iter().rev()) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use custodia_format::Hash;
 
-use super::said::{Said, checkpoint_size};
+use super::said::{Said, read_checkpoint};
 use super::{Event, Message, PeerFault, Pending, Question, Session, Signed};
 use crate::frame::FrameType;
 use crate::message::{AddCheckpoint, Cosigned};
@@ -13,6 +13,8 @@ use crate::message::{AddCheckpoint, Cosigned};
 /// What the peer knows of our ledger.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
+    /// Our ledger's name.
+    origin: String,
     /// Size of our newest checkpoint that the peer holds, as far as we can tell.
     held: u64,
     /// Sent and not yet answered; answers come in order.
@@ -36,9 +38,16 @@ enum Tries {
 }
 
 impl Checkpoints {
-    /// The peer's hello carries the newest note of ours that it holds; what that is worth the host has judged.
+    /// Of which ledger ours are.
+    pub(super) fn are_of(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+    }
+
+    /// The peer's hello carries the newest note of ours that it holds; what that is worth the host has judged. One of the
+    /// generation before says nothing of this ledger.
     pub(super) fn peer_holds(&mut self, note: &[u8]) {
-        self.held = checkpoint_size(note).unwrap_or(0);
+        let note = read_checkpoint(note).filter(|checkpoint| checkpoint.origin == self.origin);
+        self.held = note.map_or(0, |checkpoint| checkpoint.size);
     }
 
     pub(super) fn none_in_flight(&self) -> bool {
@@ -49,16 +58,17 @@ impl Checkpoints {
 impl Session {
     /// Has our newest checkpoint cosigned.
     pub(super) fn submit(&mut self, note: Vec<u8>) -> Result<(), PeerFault> {
-        match checkpoint_size(&note) {
-            Some(size) => self.prove_and_add(note, size, None),
+        match read_checkpoint(&note) {
+            Some(checkpoint) => self.prove_and_add(note, checkpoint.size, None),
             None => self.close(crate::codes::Code::Internal),
         }
         Ok(())
     }
 
-    /// Sends a statement, and before it the checkpoint that it is proven under if the peer has not seen that one yet.
+    /// Sends a statement, and before it the checkpoint that it is proven under if the peer has not seen that one yet. A
+    /// ledger that ended grows no more, and has nothing cosigned.
     pub(super) fn say_under_checkpoint(&mut self, signed: Signed, said: Said) {
-        if said.size > self.checkpoints.held {
+        if said.size > self.checkpoints.held && said.origin == self.checkpoints.origin {
             let (note, size) = (said.checkpoint.clone(), said.size);
             self.prove_and_add(note, size, Some((signed, said)));
         } else {

@@ -51,6 +51,7 @@ pub(super) struct Met {
 impl Session {
     pub(super) fn say_hello(&mut self, hello: Hello) {
         self.opening = Opening::AwaitHello;
+        self.checkpoints.are_of(&hello.origin);
         self.send(&Message::Hello(hello));
     }
 

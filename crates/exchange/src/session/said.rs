@@ -18,8 +18,9 @@ pub(super) struct Said {
     pub(super) kind: SaidKind,
     pub(super) in_reply_to: Option<Hash>,
     pub(super) root: Option<Hash>,
-    /// The checkpoint of its tlog-proof: the note, raw, and its size.
+    /// The checkpoint of its tlog-proof: the note, raw, its ledger and its size.
     pub(super) checkpoint: Vec<u8>,
+    pub(super) origin: String,
     pub(super) size: u64,
 }
 
@@ -51,7 +52,7 @@ impl Said {
         let envelope = Envelope::parse(&signed.envelope)?;
         let statement = Statement::parse(&envelope).map_err(malformed)?;
         let proof = TlogProof::parse(&signed.tlog_proof)?;
-        let size = Checkpoint::parse_text(&proof.checkpoint.text)?.size;
+        let Checkpoint { origin, size, .. } = Checkpoint::parse_text(&proof.checkpoint.text)?;
         let kind = match &statement.body {
             Body::Release(_) => SaidKind::Release,
             Body::Consignment(_) => SaidKind::Consignment,
@@ -65,6 +66,7 @@ impl Said {
             in_reply_to: statement.head.in_reply_to,
             root: statement.head.package.as_ref().map(|package| package.root),
             checkpoint: proof.checkpoint.print().into_bytes(),
+            origin,
             size,
         })
     }
@@ -79,8 +81,7 @@ fn malformed(error: StatementError) -> Malformed {
     }
 }
 
-/// The size that a checkpoint note states, if it is one.
-pub(super) fn checkpoint_size(note: &[u8]) -> Option<u64> {
-    let note = Note::parse(note).ok()?;
-    Checkpoint::parse_text(&note.text).ok().map(|checkpoint| checkpoint.size)
+/// What a checkpoint note states, if it is one.
+pub(super) fn read_checkpoint(note: &[u8]) -> Option<Checkpoint> {
+    Checkpoint::parse_text(&Note::parse(note).ok()?.text).ok()
 }

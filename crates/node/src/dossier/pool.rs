@@ -127,7 +127,7 @@ impl Pool {
         for row in rows {
             let Some(envelope) = node.envelope(&row.digest)? else { continue };
             let proof = if author::is_own(node, &row) {
-                Some(proofs::ours(node, row.leaf_index, &notes)?.0)
+                proofs::ours(node, &row, &notes)?.map(|(proof, _)| proof)
             } else {
                 let issuer = LedgerName::parse(&row.ledger)?;
                 let peer = node.peers().all().into_iter().find(|peer| peer.ledger(&issuer).is_some());

@@ -53,7 +53,7 @@ impl Party {
     }
 
     fn trusts(&self, other: &Party) {
-        let card = other.perform(op::Card {}).envelope;
+        let card = other.perform(op::Card {}).cards;
         let (fingerprint, officer, passphrase) = (None, None, None);
         let channel = "call".to_owned();
         self.perform(op::TrustAdd { card, fingerprint, channel, officer, passphrase });
@@ -221,7 +221,9 @@ fn a_release_that_was_altered_or_is_for_another_is_not_taken() {
     let logged = custodia_ledger::Document { shelf: custodia_ledger::Shelf::Statement, bytes: envelope };
     let logged = both.lab.node.ledger().append(vec![logged]).unwrap()[0];
     both.lab.has_cosigned(&both.desk);
-    let (signed, _) = proofs::signed(&both.lab.node, &logged.digest, logged.index, &both.desk.as_peer().root).unwrap();
+    crate::views::catch_up(&both.lab.node).unwrap();
+    let row = author::row(&both.lab.node, &logged.digest).unwrap();
+    let (signed, _) = proofs::signed(&both.lab.node, &row, &both.desk.as_peer().root).unwrap();
     assert_eq!(refused(&signed), WireCode::Statement);
     let seal = author::own_of_kind(&both.lab.node, &Kind::Seal).unwrap()[0].clone();
     let seal = both.lab.station.statement(&both.desk.as_peer(), &seal.digest).unwrap();

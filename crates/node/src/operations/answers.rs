@@ -153,11 +153,11 @@ pub struct Shown {
 /// This authority's card, and how to recognise it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnCard {
-    /// The envelope, to be given to others.
-    pub envelope: String,
+    /// Its cards, to be given to others: one envelope a line, from the first to the newest.
+    pub cards: String,
     /// The authority's name.
     pub name: String,
-    /// The card's number.
+    /// The newest card's number.
     pub number: u64,
     /// SHA-256 of the root key: what others compare over a second channel.
     pub fingerprint: String,
@@ -399,4 +399,25 @@ pub struct Check {
     pub ok: bool,
     /// What was seen.
     pub seen: String,
+}
+
+/// A next generation of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Succeeded {
+    /// The ledger that ended.
+    pub ended: String,
+    /// How many entries its last checkpoint covers, by the card that ends it.
+    pub covered: u64,
+    /// The ledger that goes on.
+    pub ledger: String,
+    /// Its entries.
+    pub entries: u64,
+    /// How many documents of the old ledger were logged again in it.
+    pub logged_again: u64,
+    /// How many statements came along that had no entry here: lost with a newer copy, or given back by peers.
+    pub found_beside: u64,
+    /// The peers that have taken the new card already.
+    pub peers: Vec<String>,
+    /// Those that take it at their next connection.
+    pub peers_later: Vec<String>,
 }

@@ -27,12 +27,18 @@ impl Operation for Card {
     type Answer = OwnCard;
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<OwnCard, Failure> {
-        let (envelope, statement) = own_card(node)?;
+        let (_, statement) = own_card(node)?;
         let Body::Card(card) = &statement.body else {
             return Err(Failure::new(Code::Internal, "A card's body is no card."));
         };
+        let mut cards = String::new();
+        for row in author::own_of_kind(node, &Kind::Card)? {
+            let envelope = node.envelope(&row.digest)?.unwrap_or_default();
+            // An envelope is one line.
+            cards += &format!("{}\n", String::from_utf8_lossy(&envelope));
+        }
         Ok(OwnCard {
-            envelope,
+            cards,
             name: statement.head.issuer.name.to_string(),
             number: card.number,
             fingerprint: init::root_of(card).key_id().to_string(),
@@ -53,7 +59,7 @@ pub(crate) fn own_card(node: &Node) -> Result<(String, Statement), Failure> {
 /// Believe the authority of this card from now on.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TrustAdd {
-    /// The card's envelope.
+    /// The card's envelope; where there are several, one a line, from the first on.
     pub card: String,
     /// The fingerprint that the authority told over another channel: hex, spaces allowed.
     pub fingerprint: Option<String>,
@@ -70,8 +76,9 @@ impl Operation for TrustAdd {
     type Answer = Trusted;
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Trusted, Failure> {
-        let bytes = self.card.trim_end().as_bytes();
-        let statement = Statement::parse(&Envelope::parse(bytes)?)?;
+        let envelopes: Vec<&[u8]> = self.card.trim_end().split('\n').map(str::as_bytes).collect();
+        let first = envelopes.first().copied().unwrap_or_default();
+        let statement = Statement::parse(&Envelope::parse(first)?)?;
         let Body::Card(card) = &statement.body else {
             return Err(Failure::new(Code::Malformed, "This statement is no card.")
                 .instead_of("a card", statement.head.kind.to_string()));
@@ -89,13 +96,16 @@ impl Operation for TrustAdd {
             }
         }
         let mut authority = Authority::new(root, name.clone());
-        if authority.learn(vec![bytes.to_vec()]).is_empty() {
+        if authority.learn(envelopes.iter().map(|envelope| envelope.to_vec()).collect()).len() != envelopes.len() {
             return Err(Failure::new(
                 Code::Signature,
-                "This card does not verify under its own root key, or is not card number 1.",
+                "These cards do not verify under the root key of the first, or do not begin with card number 1.",
             )
-            .instead_of("card number 1, signed by the root key in it", format!("card number {}", card.number))
-            .next("ask for their first card; later ones come by themselves"));
+            .instead_of(
+                "card number 1, signed by the root key in it, and those that follow it",
+                format!("card number {} and {} more", card.number, envelopes.len() - 1),
+            )
+            .next("ask for what their custodia card prints, all of it"));
         }
         let channel = Channel::parse(&self.channel).ok_or_else(|| {
             Failure::new(Code::Usage, "This is no channel.")
@@ -112,8 +122,10 @@ impl Operation for TrustAdd {
             keys::open(node.home(), keys::ROOT, &Passphrase::new(self.passphrase.as_deref().unwrap_or_default()))?;
         let by = self.officer.as_deref().map(Pseudonym::parse).transpose()?;
         let desk = node.desk();
-        let file = node.home().peer(&root.key_id()).join(format!("{}.json", custodia_format::Hash::of(bytes)));
-        home::write_durably(&file, bytes)?;
+        for envelope in envelopes {
+            let file = node.home().peer(&root.key_id()).join(format!("{}.json", custodia_format::Hash::of(envelope)));
+            home::write_durably(&file, envelope)?;
+        }
         let meeting = Meeting { name: name.clone(), root: root.key_id(), how: channel, at: edge::now(), by };
         author::say(node, Draft::of(Body::Meeting(meeting)), &[&root_key])?;
         home::write_durably(&node.home().trust(), trust.print().as_bytes())?;

@@ -29,8 +29,9 @@ impl Operation for LedgerCheckpoint {
         let checkpoint = node.ledger().checkpoint();
         let peers = node.peers().all();
         let witnessed = peers.iter().filter_map(|peer| {
-            let newest = witness::of_peer(node.home(), &peer.root, Whose::Ours).last()?.size;
-            Some((peer.name.to_string(), newest))
+            let newest = witness::of_peer(node.home(), &peer.root, Whose::Ours).pop()?;
+            // What was cosigned of the generation before says nothing of this one.
+            (newest.generation == node.config().ledger.generation).then(|| (peer.name.to_string(), newest.size))
         });
         Ok(LedgerHead {
             note: checkpoint.note().print(),

@@ -12,6 +12,7 @@ mod queue;
 mod rebuilding;
 mod seal;
 mod send;
+mod succeed;
 
 pub use answer::{Accept, Refuse};
 pub use audit::{Audit, audit};
@@ -24,6 +25,7 @@ pub use prove::{Export, Prove};
 pub use queue::Queue;
 pub use seal::Seal;
 pub use send::Send;
+pub use succeed::{Succession, succeed};
 
 use serde::{Deserialize, Serialize};
 

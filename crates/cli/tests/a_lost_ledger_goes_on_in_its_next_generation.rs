@@ -1,0 +1,93 @@
+//! A home that is behind what its peers saw is never signed again: its next generation goes on, and what it said in either
+//! is proven together.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{Authority, Place, tool};
+
+/// A copy of a home, as a backup by hand makes it.
+fn copied(authority: &Authority, place: &Place, name: &str) -> std::path::PathBuf {
+    let copy = place.path(name);
+    tool("cp", &["-a".as_ref(), authority.home.as_os_str(), copy.as_os_str()], "copies a home");
+    copy
+}
+
+fn restored(authority: &Authority, copy: &std::path::Path) {
+    fs::remove_dir_all(&authority.home).unwrap();
+    tool("cp", &["-a".as_ref(), copy.as_os_str(), authority.home.as_os_str()], "copies a home");
+}
+
+/// The report on a proof, by the court's code.
+fn verified(authority: &Authority, proof: &std::path::Path, trust: &std::path::Path) -> (Option<i32>, Value) {
+    let ended = support::run(authority.command(&[&"--json", &"verify", &proof, &"--trust", &trust]));
+    let report = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    (ended.exit, report)
+}
+
+#[test]
+fn a_restored_home_succeeds_and_its_peers_follow() {
+    let place = Place::new();
+    let (lab, prosecutor) = place.pair();
+    let first = lab.seals(&place.source(1, 1000));
+    let theirs = prosecutor.serves();
+    lab.asks(&Authority::sends(&first, &prosecutor));
+    let backup = copied(&lab, &place, "backup");
+    // After the backup more happens that the prosecutor sees.
+    let before = lab.ledger_size();
+    let second = lab.seals(&place.source(2, 1000));
+    lab.asks(&Authority::sends(&second, &prosecutor));
+    let after = lab.ledger_size();
+    restored(&lab, &backup);
+
+    // The first peer that it meets tells it.
+    let serving = lab.serves();
+    let theirs_to_us = prosecutor.seals(&place.source(8, 1000));
+    prosecutor.asks(&[&"send", &theirs_to_us, &"--to", &"lab.example"]);
+    let diagnosis = || support::run(lab.command(&[&"doctor"])).out;
+    support::until("the prosecutor has called", || diagnosis().contains("E-ROLLBACK").then_some(()));
+    let source = place.source(9, 10);
+    let failure = lab.fails("E-ROLLBACK", 40, &[&"seal", &source, &"--case", &"C-9"]);
+    failure.says("next", "custodia ledger succeed");
+    lab.fails_changing("E-LOCKED", 34, &[&"ledger", &"succeed"]);
+    serving.stop();
+    // Nobody is passed over in silence.
+    theirs.stop();
+    let failure = lab.keeps(|| lab.fails_changing("E-PEER-UNREACHABLE", 20, &[&"ledger", &"succeed"]));
+    failure.says("place", "prosecutor.example").says("next", "--without prosecutor.example");
+    let theirs = prosecutor.serves();
+
+    let succeeded = lab.asks(&[&"ledger", &"succeed"]);
+    assert_eq!(succeeded["ended"], "lab.example/node-1/1");
+    assert_eq!(succeeded["ledger"], "lab.example/node-1/2");
+    // As far as anybody saw it, which is further than it is held here.
+    let covered = succeeded["covered"].as_u64().unwrap();
+    assert!(before < covered && covered <= after, "{before} {covered} {after}");
+    assert_eq!(succeeded["peers"], serde_json::json!(["prosecutor.example"]));
+    lab.is_sound();
+    assert!(!lab.home.join("next").exists());
+    assert!(lab.home.join("past/1/ledger/checkpoint").is_file());
+    lab.fails("E-STATE", 1, &[&"ledger", &"succeed"]).says("what", "nothing to succeed");
+
+    // What was said before the backup is still there, and the chain goes on: a new hand-over of the first package.
+    assert!(lab.said_of(&first).contains(&"receipt".to_owned()));
+    let third = lab.seals(&place.source(3, 1000));
+    lab.asks(&Authority::sends(&third, &prosecutor));
+    let tribunal = place.found("tribunal.example");
+    place.meet(&lab, &tribunal);
+    let judges = tribunal.serves();
+    lab.asks(&Authority::sends(&first, &tribunal));
+
+    let (proof, trust) = (place.path("proof.json"), place.path("trust"));
+    lab.asks(&[&"prove", &first, &"--out", &proof]);
+    fs::write(&trust, lab.says(&["trust", "export"])).unwrap();
+    let (exit, report) = verified(&lab, &proof, &trust);
+    assert_eq!(exit, Some(0), "{report:#}");
+    let text = fs::read_to_string(&proof).unwrap();
+    assert!(text.contains("lab.example/node-1/1\\n") && text.contains("lab.example/node-1/2\\n"), "it spans both");
+    judges.stop();
+    theirs.stop();
+}

@@ -1,0 +1,129 @@
+//! What a home still holds of its ledger's documents: those of its own entries, and those that lie on the shelves without
+//! an entry, because the entry was lost with a newer copy or because a peer gave them back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use custodia_format::body::{Body, Card};
+use custodia_format::entry::Entry;
+use custodia_format::kind::Kind;
+use custodia_format::statement::Statement;
+use custodia_format::text::Time;
+use custodia_format::{Hash, limits};
+use custodia_ledger::{ReadError, Shelf};
+
+use crate::Node;
+use crate::failure::{Code, Failure};
+use crate::peers::Authority;
+use crate::{author, home, init};
+
+/// The documents that the next generation holds.
+pub(super) struct Held {
+    /// How many of the ledger's own entries have their documents.
+    kept: u64,
+    /// Well-signed statements that lie beside, in the order in which they were said.
+    beside: Vec<Beside>,
+}
+
+/// A statement without an entry.
+struct Beside {
+    digest: Hash,
+    entry: Entry,
+    said: (Time, Option<u64>),
+    card: Option<Card>,
+}
+
+impl Held {
+    /// Looks at the shelves.
+    pub(super) fn of(node: &Node) -> Result<Self, Failure> {
+        let kept = (0..node.ledger().size()).filter(|index| entry(node, *index).is_some()).count() as u64;
+        Ok(Self { kept, beside: beside(node)? })
+    }
+
+    /// How many of the ledger's own entries come along.
+    pub(super) const fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// How many statements without an entry come along.
+    pub(super) const fn beside(&self) -> u64 {
+        self.beside.len() as u64
+    }
+
+    /// All entries for the next generation, in order: the ledger's own, then those that lay beside.
+    pub(super) fn entries<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = Result<Entry, ReadError>> + 'a {
+        let own = (0..node.ledger().size()).filter_map(|index| entry(node, index));
+        own.chain(self.beside.iter().map(|beside| beside.entry)).map(Ok)
+    }
+
+    /// The newest card of ours that lay beside, and its digest.
+    pub(super) fn newest_card(&self) -> Option<(Hash, Card)> {
+        let cards = self.beside.iter().filter_map(|beside| Some((beside.digest, beside.card.clone()?)));
+        cards.max_by_key(|(_, card)| card.number)
+    }
+}
+
+/// An entry of the ledger whose document is still here. One that cannot be read does not come along by its index; its
+/// document does, as one that lies beside.
+fn entry(node: &Node, index: u64) -> Option<Entry> {
+    let entry = node.ledger().entry(index).ok()?;
+    let home = node.home();
+    (home.statement(&entry.sha256).is_file() || home.anchor(&entry.sha256).is_file()).then_some(entry)
+}
+
+/// The statements on the shelf that no readable entry names and that we or a peer signed.
+fn beside(node: &Node) -> Result<Vec<Beside>, Failure> {
+    let mut envelopes = Vec::new();
+    for path in files(&node.home().path().join(Shelf::Statement.folder())) {
+        let Some(digest) = path.file_stem().and_then(|stem| stem.to_str()).and_then(Hash::from_hex) else { continue };
+        let logged = node.ledger().find(&digest)?.is_some_and(|index| entry(node, index).is_some());
+        if let Some(bytes) = home::read_file(&path, limits::ENVELOPE_BYTES as u64)?.filter(|_| !logged) {
+            envelopes.push((digest, bytes));
+        }
+    }
+    let ours = ourselves(node, &envelopes)?;
+    let peers = node.peers().all();
+    let mut found = Vec::new();
+    for (digest, bytes) in envelopes {
+        let checked = [&ours].into_iter().chain(peers.iter().map(AsRef::as_ref)).find_map(|who| who.check(&bytes).ok());
+        let Some(Statement { head, body }) = checked.filter(|_| Hash::of(&bytes) == digest) else {
+            tracing::warn!(%digest, "a file among the statements is none of ours or of a peer; it stays where it is");
+            continue;
+        };
+        let card = match body {
+            Body::Card(card) if author::is_ours(node, &head.ledger) => Some(*card),
+            _ => None,
+        };
+        found.push(Beside { digest, entry: Entry::of(&bytes), said: (head.issued_at, head.sequence), card });
+    }
+    found.sort_by_key(|beside| (beside.said, beside.digest));
+    Ok(found)
+}
+
+/// This authority, by all its cards, delegations and revocations that are here.
+fn ourselves(node: &Node, beside: &[(Hash, Vec<u8>)]) -> Result<Authority, Failure> {
+    let mut envelopes: Vec<Vec<u8>> = beside.iter().map(|(_, bytes)| bytes.clone()).collect();
+    for kind in [Kind::Card, Kind::Delegation, Kind::Revocation] {
+        for row in author::own_of_kind(node, &kind)? {
+            envelopes.extend(node.envelope(&row.digest)?);
+        }
+    }
+    let missing = || Failure::new(Code::NoHome, "This node has no card.").at(node.home().path().display());
+    let first = author::own_of_kind(node, &Kind::Card)?.first().map(|row| row.digest).ok_or_else(missing)?;
+    match author::statement(node, &first)?.ok_or_else(missing)? {
+        Statement { head, body: Body::Card(card) } => {
+            let mut ours = Authority::new(*init::root_of(&card), head.issuer.name);
+            ours.learn(envelopes);
+            Ok(ours)
+        }
+        _ => Err(missing()),
+    }
+}
+
+/// The files of a shelf.
+fn files(shelf: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = entries(shelf).flat_map(|folder| entries(&folder).collect::<Vec<_>>()).collect();
+    files.sort();
+    files
+}
