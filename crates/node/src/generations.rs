@@ -139,3 +139,109 @@ fn remove(folder: &Path) -> Result<(), Failure> {
     }
     fs::remove_dir_all(folder).or_else(|error| gone(error, folder))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::{Founding, init};
+    use custodia_format::entry::Entry;
+    use custodia_ledger::found_next;
+
+    fn founded(folder: &Path) -> Home {
+        let home = Home::new(folder.join("home"));
+        let founding = Founding {
+            name: "lab.example".to_owned(),
+            display: "Laboratory".to_owned(),
+            state: None,
+            role: "lab".to_owned(),
+            listen: "127.0.0.1:1".parse().unwrap(),
+            addresses: vec!["127.0.0.1:1".to_owned()],
+            officer: None,
+            passphrase: None,
+        };
+        init(&home, &founding).unwrap();
+        home
+    }
+
+    fn copied(home: &Home, to: PathBuf) -> Home {
+        let status = std::process::Command::new("cp").arg("-a").arg(home.path()).arg(&to).status().unwrap();
+        assert!(status.success());
+        Home::new(to)
+    }
+
+    /// A second generation of the same documents in `next/`, ready. The card is the first one: nothing here reads it.
+    fn made(home: &Home) -> (LedgerName, u64) {
+        let node = Node::open(home).unwrap();
+        let next = after(&node.config().ledger);
+        let key = keys::create_next(home, keys::LEDGER).unwrap();
+        let folder = Folder::open(begin(home).unwrap()).unwrap();
+        let (card, _) = own_card(&node).unwrap();
+        let entries = (0..node.ledger().size()).map(|index| node.ledger().entry(index));
+        let entries = entries.chain([Ok(Entry::of(b"another"))]);
+        let made = found_next(folder, &next.to_string(), key, entries).unwrap();
+        commit(home, &next, &card).unwrap();
+        (next, made.checkpoint().size)
+    }
+
+    #[test]
+    fn a_succession_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = founded(folder.path());
+        let old = fs::read(home.path().join("ledger/checkpoint")).unwrap();
+        let (next, size) = made(&home);
+        let path = |home: &Home, name: &str| home.path().join(name);
+        let moved = |home: &Home, from: &str, to: &str| fs::rename(path(home, from), path(home, to)).unwrap();
+        let steps: [&dyn Fn(&Home); 9] = [
+            &|home| fs::create_dir_all(home.past(1)).unwrap(),
+            &|home| moved(home, "ledger", "past/1/ledger"),
+            &|home| moved(home, "next/ledger", "ledger"),
+            &|home| moved(home, "state", "past/1/state"),
+            &|home| moved(home, "next/state", "state"),
+            &|home| moved(home, "keys/ledger.next", "keys/ledger"),
+            &|home| Config::set_ledger(home, &next).unwrap(),
+            &|home| fs::remove_dir_all(home.index()).unwrap(),
+            &|home| fs::remove_file(home.next().join("ready")).unwrap(),
+        ];
+        for done in 0..=steps.len() {
+            let cut = copied(&home, folder.path().join(format!("cut-{done}")));
+            steps.iter().take(done).for_each(|step| step(&cut));
+            let node = Node::open(&cut).unwrap();
+            assert_eq!((&node.config().ledger, node.ledger().size()), (&next, size), "after {done} steps");
+            node.may_sign().unwrap();
+            assert_eq!(fs::read(cut.past(1).join("ledger/checkpoint")).unwrap(), old, "after {done} steps");
+            assert!(!keys::next(&cut, keys::LEDGER).exists(), "after {done} steps");
+            drop(node);
+            assert!(!finish(&cut).unwrap(), "it is over");
+        }
+    }
+
+    #[test]
+    fn what_never_became_ready_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = founded(folder.path());
+        made(&home);
+        fs::remove_file(ready(&home)).unwrap();
+        let node = Node::open(&home).unwrap();
+        assert_eq!(node.config().ledger.generation, 1);
+        node.may_sign().unwrap();
+        drop(node);
+        // The next attempt begins anew, and its key is another.
+        let key = fs::read(keys::next(&home, keys::LEDGER)).unwrap();
+        let (next, size) = made(&home);
+        assert_ne!(fs::read(keys::next(&home, keys::LEDGER)).unwrap(), key);
+        let node = Node::open(&home).unwrap();
+        assert_eq!((&node.config().ledger, node.ledger().size()), (&next, size));
+    }
+
+    #[test]
+    fn a_mark_that_does_not_parse_moves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = founded(folder.path());
+        made(&home);
+        for bad in ["", "custodia/next/v1 lab.example/node-1/2", "custodia/next/v1 lab.example/node-1/1\n", "\0"] {
+            fs::write(ready(&home), bad).unwrap();
+            assert_eq!(finish(&home).unwrap_err().code, Code::Malformed, "{bad:?}");
+            assert!(home.next().join("ledger").is_dir() && home.path().join("ledger").is_dir());
+        }
+    }
+}
