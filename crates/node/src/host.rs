@@ -15,7 +15,6 @@ use custodia_format::note::Note;
 use custodia_format::statement::Statement;
 use custodia_format::text::LedgerName;
 use custodia_index::Row;
-use custodia_ledger::Health;
 use custodia_net::{Host, Incoming, Outgoing, Peer};
 
 use crate::author::{self, BoundBy, Draft};
@@ -26,7 +25,7 @@ use crate::operations::own_card;
 use crate::peers::Authority;
 use crate::watch::Watch;
 use crate::witness::{self, Whose};
-use crate::{edge, keys, outgoing, proofs, receive};
+use crate::{edge, gossip, keys, outgoing, proofs, receive};
 
 /// The node, as its sessions see it.
 pub(crate) struct Station {
@@ -195,16 +194,7 @@ impl Host for Station {
             return Ok(());
         }
         let note = Note::parse(&hello.held_checkpoint).map_err(|error| refused(error.into()))?;
-        // Only our own signature gives it weight: without it, it says something about the peer, not about us.
-        match self.node.ledger().confront(note.clone()) {
-            Ok(Health::RolledBack { why }) => {
-                tracing::error!(why, "a peer holds a checkpoint of this ledger that is ahead");
-                // Kept, so that the next start knows it too.
-                witness::keep_ahead(self.node.home(), &peer.root, &note).map_err(refused)?;
-                Err(WireCode::RolledBack.into())
-            }
-            Ok(_) | Err(_) => Ok(()),
-        }
+        gossip::confront(&self.node, &peer.root, &note)
     }
 
     fn cards(&self, peer: &Peer, _: Option<Hash>) -> Result<Vec<Vec<u8>>, Refused> {
@@ -243,6 +233,14 @@ impl Host for Station {
         }
         let trust = self.node.trust().map_err(refused)?;
         self.node.peers().read_again(self.node.home(), &trust).map_err(refused)
+    }
+
+    fn notes(&self, peer: &Peer) -> Result<Vec<Vec<u8>>, Refused> {
+        gossip::tell(&self.node, &peer.root).map_err(refused)
+    }
+
+    fn hear(&self, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
+        gossip::hear(&self.node, peer, notes)
     }
 
     fn checkpoint(&self, _: &Peer) -> Result<Vec<u8>, Refused> {

@@ -7,11 +7,15 @@
 pub mod api;
 pub mod auditors;
 mod author;
+mod claims;
 pub mod config;
 mod convert;
 mod dossier;
 mod edge;
+mod evidence;
 pub mod failure;
+mod gossip;
+mod heard;
 mod history;
 pub mod home;
 mod host;
@@ -31,6 +35,7 @@ mod views;
 mod watch;
 mod witness;
 
+pub use heard::Heard;
 pub use node::Node;
 pub use serve::{Listening, serve};
 

@@ -12,6 +12,7 @@ use custodia_vault::{HomeLock, Vault};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::heard::Heard;
 use crate::home::{self, Home};
 use crate::outbox::Online;
 use crate::packages::Summaries;
@@ -29,6 +30,9 @@ pub struct Node {
     index: Index,
     peers: Peers,
     witnessed: WitnessMemory,
+    /// Held while a checkpoint of another ledger is judged against all that is known of it.
+    judging: Mutex<()>,
+    heard: Heard,
     summaries: Summaries,
     /// Its place on the network, while it has one.
     online: Mutex<Option<Arc<Online>>>,
@@ -63,6 +67,8 @@ impl Node {
             index,
             peers,
             witnessed: WitnessMemory::new(Folder::open(home.path())?),
+            judging: Mutex::new(()),
+            heard: Heard::default(),
             summaries: Summaries::default(),
             online: Mutex::default(),
             rest: Rest::default(),
@@ -113,6 +119,17 @@ impl Node {
     /// What it last cosigned of others.
     pub(crate) const fn witnessed(&self) -> &WitnessMemory {
         &self.witnessed
+    }
+
+    /// The right to judge a checkpoint of another ledger: what is compared does not change meanwhile.
+    pub(crate) fn judging(&self) -> MutexGuard<'_, ()> {
+        // Whoever panicked stored a whole file or none.
+        self.judging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who told this process what it knows of ledgers.
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// Who reads back what lies at rest.

@@ -1,8 +1,10 @@
 //! Inclusion proofs of statements: ours for others, theirs as they were sent.
 //!
 //! What a peer is sent stands under a checkpoint that this very peer has cosigned, so that it can show it to a court
-//! with its own cosignature. The earliest such checkpoint is taken: two nodes then give the same time bounds.
+//! with its own cosignature. The earliest such checkpoint is taken: two nodes then give the same time bounds. What third
+//! authorities cosigned of the same text stands under it as well.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use custodia_exchange::Signed;
@@ -17,18 +19,38 @@ use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
 use crate::peers::Authority;
-use crate::witness::{self, Filed, Whose};
+use crate::witness::{self, Filed};
 
 /// Bytes of a proof: 63 hashes and a note.
 const PROOF_BYTES: u64 = 300 * 1024;
 
-/// The proof of an entry of ours under the earliest of these notes that covers it; and the size of its checkpoint, which is
-/// the newest where none that covers the entry is cosigned yet.
-pub(crate) fn ours(node: &Node, leaf_index: u64, notes: &[Filed]) -> Result<(TlogProof, u64), Failure> {
+/// Whose cosignature the checkpoint of a proof must carry. It carries everybody's that is known for its text in any case.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Under<'a> {
+    /// This reader's own.
+    Reader(&'a KeyId),
+    /// Those of so many different authorities, or of as many as there are.
+    Quorum(u64),
+}
+
+/// The proof of an entry of ours under the earliest checkpoint that covers it and is cosigned as asked; and the size of that
+/// checkpoint, which is the newest where none that covers the entry is cosigned yet. `notes` are all of our ledger.
+pub(crate) fn ours(
+    node: &Node,
+    leaf_index: u64,
+    notes: &[Filed],
+    under: Under<'_>,
+) -> Result<(TlogProof, u64), Failure> {
     // A note that is ahead of this ledger is kept as a warning; nothing here leads to it.
     let covering = leaf_index.saturating_add(1)..=node.ledger().size();
-    let (checkpoint, size) = match notes.iter().find(|note| covering.contains(&note.size)) {
-        Some(first) => (merged(node, notes, first)?, first.size),
+    let covering: Vec<&Filed> = notes.iter().filter(|note| covering.contains(&note.size)).collect();
+    let size = match under {
+        Under::Reader(reader) => covering.iter().find(|note| note.by == *reader).map(|note| note.size),
+        Under::Quorum(quorum) => earliest(&covering, quorum),
+    };
+    let joined = size.map(|size| witness::joined(notes, size, node.ledger_vkey())).transpose()?.flatten();
+    let (checkpoint, size) = match joined.zip(size) {
+        Some(found) => found,
         None => {
             let newest = node.ledger().checkpoint();
             (newest.note().clone(), newest.checkpoint().size)
@@ -38,13 +60,16 @@ pub(crate) fn ours(node: &Node, leaf_index: u64, notes: &[Filed]) -> Result<(Tlo
     Ok((TlogProof { extra: None, index: leaf_index, hashes, checkpoint }, size))
 }
 
-/// A note with the cosignatures of everybody who cosigned the same text.
-fn merged(node: &Node, notes: &[Filed], first: &Filed) -> Result<Note, Failure> {
-    let mut note = first.read()?;
-    let others = notes.iter().filter(|other| other.size == first.size && other.digest != first.digest);
-    let others = others.map(Filed::read).collect::<Result<Vec<_>, _>>()?;
-    witness::join(&mut note, others.iter(), node.ledger_vkey());
-    Ok(note)
+/// The size of the earliest of these notes, by ascending size, that enough authorities cosigned; where none has enough, of
+/// the earliest of those that most did.
+fn earliest(notes: &[&Filed], quorum: u64) -> Option<u64> {
+    let of_one_size = notes.chunk_by(|one, other| one.size == other.size);
+    let counted = of_one_size.filter_map(|same| {
+        let signers: BTreeSet<KeyId> = same.iter().map(|note| note.by).collect();
+        Some((signers.len() as u64, same.first()?.size))
+    });
+    let enough = |count: u64| count.min(quorum);
+    counted.min_by_key(|(count, size)| (std::cmp::Reverse(enough(*count)), *size)).map(|(_, size)| size)
 }
 
 /// A statement of ours as it travels to a peer.
@@ -52,7 +77,7 @@ pub(crate) fn signed(node: &Node, digest: &Hash, leaf_index: u64, reader: &KeyId
     let envelope = node.envelope(digest)?.ok_or_else(|| {
         Failure::new(Code::UnknownStatement, "The envelope of this statement is not here.").at(digest)
     })?;
-    let (proof, size) = ours(node, leaf_index, &witness::of_peer(node.home(), reader, Whose::Ours))?;
+    let (proof, size) = ours(node, leaf_index, &witness::ours(node.home()), Under::Reader(reader))?;
     Ok((Signed { envelope, tlog_proof: proof.print().into_bytes() }, size))
 }
 

@@ -16,6 +16,7 @@ use custodia_format::{Hash, limits};
 
 use super::chains;
 use crate::failure::Failure;
+use crate::proofs::Under;
 use crate::witness::{self, Whose};
 use crate::{Node, author, history, home, proofs};
 
@@ -123,11 +124,11 @@ impl Pool {
         for kind in [Kind::Card, Kind::Delegation, Kind::Revocation, Kind::Meeting] {
             rows.extend(author::own_of_kind(node, &kind)?);
         }
-        let notes = witness::ours(node.home());
+        let (notes, quorum) = (witness::ours(node.home()), node.trust()?.quorum);
         for row in rows {
             let Some(envelope) = node.envelope(&row.digest)? else { continue };
             let proof = if author::is_own(node, &row) {
-                Some(proofs::ours(node, row.leaf_index, &notes)?.0)
+                Some(proofs::ours(node, row.leaf_index, &notes, Under::Quorum(quorum))?.0)
             } else {
                 let issuer = LedgerName::parse(&row.ledger)?;
                 let peer = node.peers().all().into_iter().find(|peer| peer.ledger(&issuer).is_some());
