@@ -65,20 +65,21 @@ impl<'a> Claims<'a> {
     /// the history that we witness; otherwise it is a claim.
     pub(crate) fn keep(&self, note: &Note, size: u64, signers: &[KeyId], is_shown: IsShown) -> Result<(), Failure> {
         let (told, open) = (self.read(Kind::Told)?, self.read(Kind::Claimed)?);
+        // What was told before is claimed, or waits behind a claim of the same signer, or is proven.
+        let is_proven = open.is_empty() && told.iter().any(|told| told.note.text == note.text);
         for signer in signers {
-            let known = told.iter().find(|told| told.signer == *signer);
-            if known.is_none_or(|known| known.checkpoint.size < size) {
-                self.write(Kind::Told, signer, note)?;
-            } else if let Some(known) = known.filter(|known| known.note.text == note.text) {
-                // More lines under the same text.
-                let mut joined = known.note.clone();
-                witness::join(&mut joined, [note], self.ledger);
-                if joined != known.note {
-                    self.write(Kind::Told, signer, &joined)?;
-                }
-            }
-            if is_shown == IsShown::No && open.iter().all(|claim| claim.signer != *signer) {
+            // The claim first: what is told and not claimed would count as proven.
+            if is_shown == IsShown::No && !is_proven && open.iter().all(|claim| claim.signer != *signer) {
                 self.write(Kind::Claimed, signer, note)?;
+            }
+            let known = told.iter().find(|told| told.signer == *signer);
+            let mut newest = note.clone();
+            if let Some(known) = known.filter(|known| known.note.text == note.text) {
+                // More lines under the same text.
+                witness::join(&mut newest, [&known.note], self.ledger);
+            }
+            if known.is_none_or(|known| known.checkpoint.size <= size && known.note != newest) {
+                self.write(Kind::Told, signer, &newest)?;
             }
         }
         Ok(())

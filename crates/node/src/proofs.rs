@@ -122,3 +122,39 @@ fn is_cosigned_by_us(node: &Node, note: &Note) -> Result<bool, Failure> {
 fn path(home: &Home, peer: &KeyId, digest: &Hash) -> PathBuf {
     home.peer(peer).join("proofs").join(digest.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_checkpoint_with_enough_cosigners_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let key = custodia_format::key::SigningKey::from_seed(&[3; 32]);
+        let vkey = custodia_format::note::Vkey::new("a/b/1", custodia_format::note::KeyType::Ed25519, key.public());
+        let peers = [1, 2, 3].map(|n: u8| KeyId(Hash::of(&[n])));
+        for (size, cosigners) in [(4, 0..1), (5, 0..1), (7, 0..2), (9, 1..3)] {
+            let checkpoint =
+                custodia_format::checkpoint::Checkpoint { origin: "a/b/1".to_owned(), size, root: Hash::ZERO };
+            for at in cosigners {
+                let mut note = checkpoint.sign(&key).unwrap();
+                let seed = [u8::try_from(at).unwrap(); 32];
+                let witness = custodia_format::key::SigningKey::from_seed(&seed);
+                let line = custodia_format::checkpoint::cosign(&note.text, "w", &witness, 1 + at as u64);
+                note.lines.push(line.unwrap());
+                witness::keep(&home, &peers[at], witness::Whose::Ours, size, &note).unwrap();
+            }
+        }
+        let notes = witness::ours(&home);
+        let of = |covering: u64, quorum| {
+            let covering: Vec<&Filed> = notes.iter().filter(|note| note.size >= covering).collect();
+            earliest(&covering, quorum)
+        };
+        assert_eq!([0, 1, 2, 3].map(|quorum| of(1, quorum)), [Some(4), Some(4), Some(7), Some(7)]);
+        assert_eq!([1, 2].map(|quorum| of(8, quorum)), [Some(9), Some(9)]);
+        assert_eq!(of(10, 1), None);
+        let joined = witness::joined(&notes, 7, vkey.as_ref().unwrap()).unwrap().unwrap();
+        assert_eq!(joined.lines.len(), 3, "the ledger and two witnesses");
+    }
+}

@@ -1,5 +1,7 @@
 //! Two nodes by hand, without a network: what each takes of the other, and what it does not.
 
+mod gossip;
+
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
