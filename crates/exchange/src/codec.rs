@@ -9,8 +9,8 @@ use custodia_format::{Hash, Malformed, limits};
 use crate::fault::PeerFault;
 use crate::frame::{FRAME_BYTES, Frame, FrameType};
 use crate::message::{
-    AddCheckpoint, CARDS_PER_FRAME, Cards, Cosigned, ErrorBody, Follows, Hello, Message, More, WANT_RANGES, Want,
-    WantRange, Wish,
+    AddCheckpoint, CARDS_PER_FRAME, Cards, Cosigned, ErrorBody, Follows, Hello, Message, More, NOTES, WANT_RANGES,
+    Want, WantRange, Wish,
 };
 use crate::question::Signed;
 use crate::transfer::Document;
@@ -28,6 +28,7 @@ impl Message {
             Message::Error(error) => (FrameType::Error, print(&ErrorWire::from(error))),
             Message::Follows(follows) => (FrameType::Follows, print(&FollowsWire::from(follows))),
             Message::Kept(digest) => (FrameType::Kept, digest.as_bytes().to_vec()),
+            Message::Notes(notes) => (FrameType::Notes, print_parts(Vec::new(), notes)),
         };
         Frame { kind, body }
     }
@@ -51,6 +52,7 @@ impl Message {
                 let digest: [u8; 32] = body.try_into().map_err(|_| length("kept", "32 bytes", body.len()))?;
                 Message::Kept(Hash::new(digest))
             }
+            FrameType::Notes => Message::Notes(parse_parts("notes", body, NOTES, limits::NOTE_BYTES)?),
         })
     }
 }
@@ -119,29 +121,38 @@ impl HelloWire {
 
 /// `u8 more || { u32be length || envelope }*`.
 fn print_cards(cards: &Cards) -> Vec<u8> {
-    let mut body = vec![u8::from(cards.more == More::Yes)];
-    for envelope in &cards.envelopes {
-        print_part(&mut body, envelope);
-    }
-    body
+    print_parts(vec![u8::from(cards.more == More::Yes)], &cards.envelopes)
 }
 
 fn parse_cards(body: &[u8]) -> Result<Cards, Malformed> {
-    let (more, mut rest) = match body.split_first() {
+    let (more, rest) = match body.split_first() {
         Some((0, rest)) => (More::No, rest),
         Some((1, rest)) => (More::Yes, rest),
         _ => return Err(Malformed::new("cards", "byte 0", "0 or 1", format!("{:?}", body.first()))),
     };
-    let mut envelopes = Vec::new();
+    let envelopes = parse_parts("cards", rest, CARDS_PER_FRAME, limits::ENVELOPE_BYTES)?;
+    Ok(Cards { envelopes, more })
+}
+
+/// `{ u32be length || part }*` after what stands there already.
+fn print_parts(mut body: Vec<u8>, parts: &[Vec<u8>]) -> Vec<u8> {
+    for part in parts {
+        print_part(&mut body, part);
+    }
+    body
+}
+
+fn parse_parts(what: &'static str, mut rest: &[u8], most: usize, limit: usize) -> Result<Vec<Vec<u8>>, Malformed> {
+    let mut parts = Vec::new();
     while !rest.is_empty() {
-        if envelopes.len() == CARDS_PER_FRAME {
-            return Err(length("cards", format!("at most {CARDS_PER_FRAME} envelopes"), envelopes.len() + 1));
+        if parts.len() == most {
+            return Err(length(what, format!("at most {most} parts"), parts.len() + 1));
         }
-        let (envelope, after) = split_part("cards", rest, limits::ENVELOPE_BYTES)?;
-        envelopes.push(envelope.to_vec());
+        let (part, after) = split_part(what, rest, limit)?;
+        parts.push(part.to_vec());
         rest = after;
     }
-    Ok(Cards { envelopes, more })
+    Ok(parts)
 }
 
 fn print_part(body: &mut Vec<u8>, part: &[u8]) {

@@ -36,11 +36,13 @@ pub enum FrameType {
     Follows = 8,
     /// A statement is kept.
     Kept = 9,
+    /// What the sender knows of ledgers: the reader's, its own, and others'.
+    Notes = 10,
 }
 
 impl FrameType {
     /// Every type, ascending.
-    pub const ALL: [FrameType; 9] = [
+    pub const ALL: [FrameType; 10] = [
         FrameType::Hello,
         FrameType::Cards,
         FrameType::AddCheckpoint,
@@ -50,6 +52,7 @@ impl FrameType {
         FrameType::Error,
         FrameType::Follows,
         FrameType::Kept,
+        FrameType::Notes,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -225,7 +228,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_written_is_read(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0usize..9) {
+        fn what_was_written_is_read(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0usize..10) {
             let frame = Frame { kind: FrameType::ALL[kind], body };
             let mut reader = FrameReader::new();
             reader.push(&frame.to_bytes().unwrap());

@@ -15,6 +15,9 @@ pub const WANT_RANGES: usize = 4096;
 /// Envelopes of one cards frame, so that their lengths are known to fit before they are split.
 pub const CARDS_PER_FRAME: usize = FRAME_BYTES / limits::ENVELOPE_BYTES;
 
+/// Notes that one side passes on in a session: some for each of a few dozen ledgers, and bounded work for the reader.
+pub const NOTES: usize = 64;
+
 /// One frame's meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -36,6 +39,8 @@ pub enum Message {
     Follows(Follows),
     /// 9.
     Kept(Hash),
+    /// 10. Notes of ledgers, raw, at most [`NOTES`].
+    Notes(Vec<Vec<u8>>),
 }
 
 /// The first frame of each side.

@@ -80,6 +80,13 @@ pub enum Question {
         /// Envelopes, raw, in reading order; empty when nothing is new.
         envelopes: Vec<Vec<u8>>,
     },
+    /// What we know of ledgers and this peer may need: notes of its own ledger, of ours, of others', each with all lines
+    /// known for its text; the most useful first, for no more than [`crate::message::NOTES`] travel. Answer:
+    /// [`Answer::Notes`].
+    Notes,
+    /// What the peer knows of ledgers: our own, its own, others'. The host believes nothing that the ledger's key did not
+    /// sign, and keeps what counts: durable before the answer, and before anything is cosigned. Answer: [`Answer::Done`].
+    Hear(Vec<Vec<u8>>),
     /// Our newest durable checkpoint, as a note with all cosignatures we hold. Answer: [`Answer::Checkpoint`].
     Checkpoint,
     /// A consistency proof of our own ledger. Never asked with `old` 0. Answer: [`Answer::Consistency`].
@@ -145,6 +152,8 @@ pub enum Answer {
     Hello(Hello),
     /// Envelopes, raw.
     Cards(Vec<Vec<u8>>),
+    /// Notes, raw.
+    Notes(Vec<Vec<u8>>),
     /// A checkpoint note, raw.
     Checkpoint(Vec<u8>),
     /// Hashes of a consistency proof.

@@ -1,6 +1,6 @@
 //! Bodies: what was written is read, what is read prints the same, and nothing else is taken.
 
-use custodia_exchange::message::{Cards, ErrorBody, Follows, Message, More, WANT_RANGES, Want, WantRange, Wish};
+use custodia_exchange::message::{Cards, ErrorBody, Follows, Message, More, NOTES, WANT_RANGES, Want, WantRange, Wish};
 use custodia_exchange::{AddCheckpoint, Code, Cosigned, Document, Frame, FrameType, Hello, Signed};
 use custodia_format::Hash;
 use proptest::prelude::*;
@@ -29,6 +29,7 @@ fn samples() -> Vec<Message> {
         Message::Error(ErrorBody { number: 40, retry_after_seconds: 30, about: Some(hash) }),
         Message::Follows(Follows { release: hash, document: Document::Manifest, bytes: 1 << 30 }),
         Message::Kept(hash),
+        Message::Notes(vec![b"a note\n".to_vec(), b"another\n".to_vec()]),
     ]
 }
 
@@ -101,6 +102,14 @@ fn numbers_beyond_the_limits_are_refused() {
     }
     assert!(Message::parse(&hello(255, (1 << 63) - 1, 256 * 1024).to_frame()).is_ok());
     assert!(Message::parse(&follows(1 << 30).to_frame()).is_ok());
+    let notes = |count: usize, bytes: usize| Message::Notes(vec![vec![b'n'; bytes]; count]);
+    for bad in [notes(NOTES + 1, 1), notes(1, 256 * 1024 + 1), notes(1, 0)] {
+        assert_eq!(Message::parse(&bad.to_frame()).unwrap_err().code(), Code::FrameMalformed);
+    }
+    assert_eq!(Message::parse(&notes(0, 0).to_frame()).unwrap(), notes(0, 0));
+    assert!(
+        Message::parse(&notes(NOTES, 1).to_frame()).is_ok() && Message::parse(&notes(3, 256 * 1024).to_frame()).is_ok()
+    );
 }
 
 #[test]
@@ -146,7 +155,7 @@ fn add_checkpoint_is_read_as_the_witness_protocol_says() {
 proptest! {
     #[test]
     fn any_body_of_any_type_is_read_or_refused_and_prints_the_same(
-        kind in 0usize..9, body in prop::collection::vec(any::<u8>(), 0..200),
+        kind in 0usize..10, body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let frame = Frame { kind: FrameType::ALL[kind], body };
         if let Ok(message) = Message::parse(&frame) {
@@ -156,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_never_panics(sample in 0usize..14, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_changed_byte_never_panics(sample in 0usize..15, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut frame = samples().swap_remove(sample).to_frame();
         if !frame.body.is_empty() {
             let at = at.index(frame.body.len());

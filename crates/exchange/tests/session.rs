@@ -208,8 +208,68 @@ fn checkpoints_are_judged_before_anything_is_said_about_a_package() {
     pump(&mut a, &mut b, WHOLE);
     let kinds: Vec<FrameType> = a.sent.iter().map(|frame| frame.kind).collect();
     let statement = kinds.iter().position(|kind| *kind == FrameType::Statement).unwrap();
-    assert_eq!(kinds[..4], [FrameType::Hello, FrameType::Cards, FrameType::AddCheckpoint, FrameType::Cosigned]);
-    assert!(statement >= 4);
+    let opening = [FrameType::Hello, FrameType::Cards, FrameType::Notes, FrameType::AddCheckpoint, FrameType::Cosigned];
+    assert_eq!(kinds[..5], opening);
+    assert!(statement >= 5);
+}
+
+#[test]
+fn what_the_peer_knows_of_ledgers_is_heard_before_anything_is_cosigned() {
+    let (mut a, mut b) = pair();
+    a.node.notes = vec![b"of yours\n".to_vec(), b"of mine\n".to_vec()];
+    b.node.notes = vec![b"of a third\n".to_vec()];
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!((&a.node.heard, &b.node.heard), (&b.node.notes, &a.node.notes));
+    for side in [&a, &b] {
+        let place = |name: &str| side.questions.iter().position(|question| format!("{question:?}").starts_with(name));
+        assert!(place("LearnCards") < place("Hear") && place("Hear") < place("Witness"), "{:?}", side.questions);
+    }
+    // A host that will not go on after it ends the session before it cosigns.
+    let (mut a, mut b) = pair();
+    b.node.fails = Some(("Hear", Code::RolledBack));
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(b.closed, Some(Code::RolledBack));
+    assert!(b.sent.iter().all(|frame| frame.kind != FrameType::Cosigned && frame.kind != FrameType::AddCheckpoint));
+    // Nor can it be left out: a checkpoint in its place is out of order.
+    let (mut a, mut b) = pair();
+    a.node.fails = Some(("Notes", Code::Busy));
+    pump(&mut a, &mut b, WHOLE);
+    let add = Message::AddCheckpoint(AddCheckpoint { old: 0, proof: Vec::new(), checkpoint: b"note".to_vec() });
+    assert_eq!(refused(&mut b, &add).code(), Code::OutOfState);
+}
+
+#[test]
+fn no_more_notes_travel_than_fit() {
+    let (mut a, mut b) = pair();
+    a.node.notes = (0..100_u8).map(|number| vec![number; 10_000]).collect();
+    b.node.notes = (0..10_u8).map(|number| vec![number; 200_000]).collect();
+    pump(&mut a, &mut b, WHOLE);
+    assert!(a.session.is_open() && b.session.is_open(), "{:?} {:?}", a.fault, b.fault);
+    assert_eq!((&b.node.heard[..], &a.node.heard[..]), (&a.node.notes[..64], &b.node.notes[..5]));
+}
+
+#[test]
+fn a_witness_that_names_one_size_after_the_other_is_left_alone() {
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    for number in 0..9 {
+        a.node.append(vec![number]);
+    }
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    a.run();
+    let before = a.sent.len();
+    let mut named = Vec::new();
+    for size in 1..=10 {
+        named.push(size);
+        a.take(&Message::Cosigned(Cosigned::Conflict { size }).to_frame().to_bytes().unwrap());
+        a.run();
+        if a.events.contains(&Event::NotCosigned { status: 409 }) {
+            break;
+        }
+    }
+    assert!(a.fault.is_none(), "{:?}", a.fault);
+    assert_eq!((named.len(), a.sent.len() - before), (8, 7), "it is sent eight times in all");
 }
 
 #[test]
@@ -428,15 +488,16 @@ fn frames_out_of_state_are_refused() {
     let cosigned = Message::Cosigned(Cosigned::Refused { status: 404 });
     let cards = Message::Cards(Cards { envelopes: Vec::new(), more: More::No });
     let kept = Message::Kept(Hash::ZERO);
+    let notes = Message::Notes(Vec::new());
     // Before the hello nothing but a hello.
-    for message in [&statement, &want, &follows, &add, &cosigned, &cards, &kept] {
+    for message in [&statement, &want, &follows, &add, &cosigned, &cards, &kept, &notes] {
         let (mut side, _) = pair();
         side.run();
         let fault = refused(&mut side, message);
         assert_eq!(fault.code(), Code::OutOfState, "{message:?}");
     }
     // In an open session no second hello or cards, and nothing that answers what was never asked.
-    for message in [&Message::Hello(hello), &cards, &want, &follows, &cosigned, &kept] {
+    for message in [&Message::Hello(hello), &cards, &notes, &want, &follows, &cosigned, &kept] {
         let (mut a, mut b) = pair();
         pump(&mut a, &mut b, WHOLE);
         let fault = refused(&mut b, message);

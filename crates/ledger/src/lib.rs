@@ -39,7 +39,7 @@ pub use start::OpenError;
 pub use storage::{Listed, Names, NewFile, Parts, Rename, Storage, StorageError};
 pub use succession::found_next;
 pub use tiles::ReadError;
-pub use witness::{WitnessError, WitnessMemory};
+pub use witness::{Relearned, WitnessError, WitnessMemory, continues};
 
 /// Documents of one append: a commit of so many stays below its limit of 64 MiB.
 pub const APPEND_DOCUMENTS: usize = 65_536;

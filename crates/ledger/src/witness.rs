@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use custodia_format::checkpoint::{NoteError, SignedCheckpoint};
+use custodia_format::checkpoint::{Checkpoint, NoteError, SignedCheckpoint};
 use custodia_format::key::KeyId;
 use custodia_format::note::{Note, Vkey};
 use custodia_format::{Hash, limits};
@@ -65,6 +65,26 @@ pub enum WitnessError {
     Storage(#[from] StorageError),
 }
 
+/// What a note under our own cosignature told us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relearned {
+    /// Nothing: as much was stored.
+    Nothing,
+    /// We had forgotten it; it is stored now.
+    Ahead {
+        /// The size that was stored before; 0 when there was none.
+        stored: u64,
+    },
+}
+
+/// Whether a consistency proof leads from an earlier checkpoint of a ledger, above size 0, to a later one.
+///
+/// # Errors
+/// What does not close, in words.
+pub fn continues(earlier: &Checkpoint, later: &Checkpoint, proof: &[Hash]) -> Result<(), String> {
+    verify_consistency(earlier.size, later.size, &earlier.root, &later.root, proof).map_err(|error| error.to_string())
+}
+
 impl WitnessMemory {
     /// Uses the `peers/` folder of a home.
     pub fn new(storage: impl Storage + 'static) -> Self {
@@ -104,17 +124,37 @@ impl WitnessMemory {
                 return Err(unprocessable("a proof from size 0".to_owned()));
             }
         } else if let Some(last) = &last {
-            verify_consistency(old_size, new.size, &last.checkpoint().root, &new.root, proof)
-                .map_err(|error| unprocessable(error.to_string()))?;
+            continues(last.checkpoint(), new, proof).map_err(unprocessable)?;
         }
         if last.as_ref().map(SignedCheckpoint::checkpoint) != Some(new) {
-            // Only the ledger's own line: cosignatures of others come and go, and a stored note stays small.
-            let lines = signed.note().lines.iter().filter(|line| ledger.is_of(line)).cloned().collect();
-            let note = Note { text: signed.note().text.clone(), lines };
-            let path = path(peer, ledger.name());
-            self.storage.put(&[NewFile { path: &path, bytes: note.print().as_bytes() }])?;
+            self.put(peer, ledger, &signed)?;
         }
         Ok(signed)
+    }
+
+    /// Takes up again what was witnessed and is not stored any more: a note that the caller found under this node's own
+    /// cosignature. It needs no proof, for this node has vouched for it; only one that is ahead of what is stored changes
+    /// anything. When this returns, it is durable.
+    ///
+    /// # Errors
+    /// [`WitnessError::BadSignature`], [`WitnessError::Damaged`] or [`WitnessError::Storage`].
+    pub fn relearn(&self, peer: &KeyId, ledger: &Vkey, note: Note) -> Result<Relearned, WitnessError> {
+        let signed = SignedCheckpoint::check(note, ledger).map_err(WitnessError::BadSignature)?;
+        let _one_at_a_time = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.last(peer, ledger)?.map_or(0, |last| last.checkpoint().size);
+        if signed.checkpoint().size <= stored {
+            return Ok(Relearned::Nothing);
+        }
+        self.put(peer, ledger, &signed)?;
+        Ok(Relearned::Ahead { stored })
+    }
+
+    fn put(&self, peer: &KeyId, ledger: &Vkey, signed: &SignedCheckpoint) -> Result<(), StorageError> {
+        // Only the ledger's own line: cosignatures of others come and go, and a stored note stays small.
+        let lines = signed.note().lines.iter().filter(|line| ledger.is_of(line)).cloned().collect();
+        let note = Note { text: signed.note().text.clone(), lines };
+        let path = path(peer, ledger.name());
+        self.storage.put(&[NewFile { path: &path, bytes: note.print().as_bytes() }])
     }
 
     /// The last checkpoint of this ledger that was stored, its signature checked again.
@@ -219,6 +259,29 @@ mod tests {
         std::fs::write(home.path().join(path(&peer.id(), "b/lab/1")), b"").unwrap();
         let damaged = again.check_and_store(&peer.id(), &peer.vkey, 0, peer.note(12), &[]);
         assert!(matches!(damaged, Err(WitnessError::Damaged { .. })));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_taken_up_again_and_never_goes_back() {
+        let home = tempfile::tempdir().unwrap();
+        let memory = WitnessMemory::new(Folder::open(home.path()).unwrap());
+        let peer = Peer::new();
+        let relearn = |note| memory.relearn(&peer.id(), &peer.vkey, note);
+        let last = || memory.last(&peer.id(), &peer.vkey).unwrap().map_or(0, |last| last.checkpoint().size);
+        assert_eq!(relearn(peer.note(5)), Ok(Relearned::Ahead { stored: 0 }));
+        assert_eq!(relearn(peer.note(9)), Ok(Relearned::Ahead { stored: 5 }));
+        for older in [peer.note(9), peer.note(5), peer.signed(9, Hash::ZERO), peer.signed(7, Hash::ZERO)] {
+            assert_eq!(relearn(older), Ok(Relearned::Nothing));
+        }
+        let mut unsigned = peer.note(12);
+        unsigned.lines[0].blob[0] ^= 1;
+        assert!(matches!(relearn(unsigned), Err(WitnessError::BadSignature(_))));
+        assert_eq!(last(), 9);
+        // What follows must continue it.
+        let stale = memory.check_and_store(&peer.id(), &peer.vkey, 5, peer.note(12), &peer.proof(5, 12));
+        assert_eq!(stale, Err(WitnessError::Conflict { stored: 9 }));
+        memory.check_and_store(&peer.id(), &peer.vkey, 9, peer.note(12), &peer.proof(9, 12)).unwrap();
+        assert_eq!(last(), 12);
     }
 
     #[test]

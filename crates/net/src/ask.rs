@@ -21,6 +21,8 @@ fn answer(host: &dyn Host, peer: &Peer, question: Question) -> Answer {
         Question::Meet(hello) => host.meet(peer, &hello).map(done),
         Question::Cards { held } => host.cards(peer, held).map(Answer::Cards),
         Question::LearnCards { newest, envelopes } => host.learn_cards(peer, &newest, &envelopes).map(done),
+        Question::Notes => host.notes(peer).map(Answer::Notes),
+        Question::Hear(notes) => host.hear(peer, &notes).map(done),
         Question::Checkpoint => host.checkpoint(peer).map(Answer::Checkpoint),
         Question::Consistency { old, new } => host.consistency(old, new).map(Answer::Consistency),
         Question::Witness(add) => Ok(Answer::Witnessed(host.witness(peer, &add))),

@@ -63,6 +63,21 @@ pub trait Host: Send + Sync + 'static {
     /// `Code::Cards` when the newest card is missing or does not follow from the trusted root.
     fn learn_cards(&self, peer: &Peer, newest: &Hash, envelopes: &[Vec<u8>]) -> Result<(), Refused>;
 
+    /// What we know of ledgers and this peer may need, the most useful first: notes of its ledger, of ours, of others', each
+    /// with all lines known for its text.
+    ///
+    /// # Errors
+    /// [`Refused`], which ends the session.
+    fn notes(&self, peer: &Peer) -> Result<Vec<Vec<u8>>, Refused>;
+
+    /// What the peer knows of ledgers. Only what the ledger's own key signed counts; what counts is durable when this
+    /// returns, and nothing is cosigned in this session before. A note of *our* ledger that is ahead of ours says that we
+    /// are rolled back, as in [`Host::meet`].
+    ///
+    /// # Errors
+    /// [`Refused`], which ends the session.
+    fn hear(&self, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused>;
+
     /// Our newest durable checkpoint: a whole note.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub(crate) async fn all(node: &Arc<Node>, online: &Arc<Online>, patience: Durati
     while let Some(Ok((authority, told))) = calls.join_next().await {
         // A session that ended because we are behind has told all the same.
         match told {
-            _ if node.has_heard(&authority.root) => asked.heard.push(authority.name.clone()),
+            _ if node.heard().when(&authority.root).is_some() => asked.heard.push(authority.name.clone()),
             Ok(()) => asked.heard.push(authority.name.clone()),
             Err(failure) => asked.silent.push((authority.name.clone(), failure)),
         }

@@ -15,7 +15,6 @@ use custodia_format::note::Note;
 use custodia_format::statement::Statement;
 use custodia_format::text::LedgerName;
 use custodia_index::Row;
-use custodia_ledger::Health;
 use custodia_net::{Host, Incoming, Outgoing, Peer};
 
 use crate::author::{self, BoundBy, Draft};
@@ -24,16 +23,15 @@ use crate::home;
 use crate::node::Node;
 use crate::operations::own_card;
 use crate::peers::Authority;
-use crate::proofs::Under;
 use crate::watch::Watch;
-use crate::witness::{self, Whose};
-use crate::{edge, keys, outgoing, proofs, receive};
+use crate::witness::{self, At, Whose};
+use crate::{edge, gossip, keys, outgoing, proofs, receive};
 
 /// The node, as its sessions see it.
 pub(crate) struct Station {
     node: Arc<Node>,
     /// Under which checkpoint a statement went to its reader, who may have cosigned that one meanwhile.
-    sent_under: Mutex<HashMap<(KeyId, Hash), Under>>,
+    sent_under: Mutex<HashMap<(KeyId, Hash), At>>,
     /// Who wants to know how deliveries go.
     watch: Arc<Watch>,
 }
@@ -193,24 +191,10 @@ impl Host for Station {
 
     fn meet(&self, peer: &Peer, hello: &Hello) -> Result<(), Refused> {
         if hello.held_checkpoint.is_empty() {
-            self.node.hear(peer.root);
             return Ok(());
         }
         let note = Note::parse(&hello.held_checkpoint).map_err(|error| refused(error.into()))?;
-        // Only our own signature gives it weight: without it, it says something about the peer, not about us.
-        let confronted = self.node.ledger().confront(note.clone());
-        if let Ok(Health::RolledBack { .. }) = &confronted {
-            // Kept, so that the next start knows it too, and the next generation begins after it.
-            witness::keep(self.node.home(), &peer.root, Whose::Ours, &note).map_err(refused)?;
-        }
-        self.node.hear(peer.root);
-        match confronted {
-            Ok(Health::RolledBack { why }) => {
-                tracing::error!(why, "this ledger is behind what was seen of it");
-                Err(WireCode::RolledBack.into())
-            }
-            Ok(_) | Err(_) => Ok(()),
-        }
+        gossip::confront(&self.node, &peer.root, &note)
     }
 
     fn cards(&self, peer: &Peer, _: Option<Hash>) -> Result<Vec<Vec<u8>>, Refused> {
@@ -252,6 +236,14 @@ impl Host for Station {
         }
         let trust = self.node.trust().map_err(refused)?;
         self.node.peers().read_again(self.node.home(), &trust).map_err(refused)
+    }
+
+    fn notes(&self, peer: &Peer) -> Result<Vec<Vec<u8>>, Refused> {
+        gossip::tell(&self.node, &peer.root).map_err(refused)
+    }
+
+    fn hear(&self, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
+        gossip::hear(&self.node, peer, notes)
     }
 
     fn checkpoint(&self, _: &Peer) -> Result<Vec<u8>, Refused> {
@@ -319,8 +311,8 @@ impl Host for Station {
         let sent = self.sent_under.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer.root, *digest));
         // Settled for good only when the peer can show it under a checkpoint that it has cosigned itself, or never will.
         let notes = witness::of_peer(self.node.home(), &peer.root, Whose::Ours);
-        let for_good =
-            |under: Under| !under.is_current(&self.node) || notes.iter().any(|note| Under::of(note) == under);
+        let current = self.node.config().ledger.generation;
+        let for_good = |under: At| under.generation != current || notes.iter().any(|note| note.at == under);
         if sent.is_some_and(for_good) {
             home::write_durably(&settled_path(&self.node, &peer.root, digest), b"").map_err(refused)?;
         }

@@ -8,12 +8,16 @@ pub mod api;
 mod ask;
 pub mod auditors;
 mod author;
+mod claims;
 pub mod config;
 mod convert;
 mod dossier;
 mod edge;
+mod evidence;
 pub mod failure;
 mod generations;
+mod gossip;
+mod heard;
 mod history;
 pub mod home;
 mod host;
@@ -33,6 +37,7 @@ mod views;
 mod watch;
 mod witness;
 
+pub use heard::Heard;
 pub use node::Node;
 pub use serve::{Listening, serve};
 

@@ -1,10 +1,8 @@
 //! The node: what it holds open, and how it is opened.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use custodia_format::key::KeyId;
 use custodia_format::note::Vkey;
 use custodia_format::text::LedgerName;
 use custodia_format::trust::TrustFile;
@@ -16,6 +14,7 @@ use custodia_vault::{HomeLock, Vault};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::generations::{self, Past};
+use crate::heard::Heard;
 use crate::home::{self, Home};
 use crate::outbox::Online;
 use crate::packages::Summaries;
@@ -35,13 +34,14 @@ pub struct Node {
     index: Index,
     peers: Peers,
     witnessed: WitnessMemory,
+    /// Held while a checkpoint of another ledger is judged against all that is known of it.
+    judging: Mutex<()>,
+    heard: Heard,
     summaries: Summaries,
     /// Its place on the network, while it has one.
     online: Mutex<Option<Arc<Online>>>,
     /// Who reads back what lies at rest.
     rest: Rest,
-    /// Who has told, since this node was opened, what it saw of our ledger.
-    heard: Mutex<HashSet<KeyId>>,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -75,10 +75,11 @@ impl Node {
             index,
             peers,
             witnessed: WitnessMemory::new(Folder::open(home.path())?),
+            judging: Mutex::new(()),
+            heard: Heard::default(),
             summaries: Summaries::default(),
             online: Mutex::default(),
             rest: Rest::default(),
-            heard: Mutex::default(),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -133,6 +134,17 @@ impl Node {
         &self.witnessed
     }
 
+    /// The right to judge a checkpoint of another ledger: what is compared does not change meanwhile.
+    pub(crate) fn judging(&self) -> MutexGuard<'_, ()> {
+        // Whoever panicked stored a whole file or none.
+        self.judging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who told this process what it knows of ledgers.
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     /// Who reads back what lies at rest.
     pub(crate) const fn rest(&self) -> &Rest {
         &self.rest
@@ -151,16 +163,6 @@ impl Node {
     /// Takes or gives up its place on the network.
     pub(crate) fn set_online(&self, online: Option<Arc<Online>>) {
         *self.online.lock().unwrap_or_else(PoisonError::into_inner) = online;
-    }
-
-    /// A peer has told what it saw of our ledger.
-    pub(crate) fn hear(&self, peer: KeyId) {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
-    }
-
-    /// Whether a peer has told what it saw of our ledger, since this node was opened.
-    pub(crate) fn has_heard(&self, peer: &KeyId) -> bool {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).contains(peer)
     }
 
     /// Threads for hashing.

@@ -224,6 +224,11 @@ impl Authority {
         self.finals().any(|(ledger, _)| ledger.origin == *origin)
     }
 
+    /// The keys of its ledgers, by its newest card.
+    pub(crate) fn ledgers(&self) -> impl Iterator<Item = &Vkey> {
+        self.cards.last().into_iter().flat_map(|(_, card)| card.ledgers.iter().map(|ledger| &ledger.vkey))
+    }
+
     /// Its witness keys, by any of its cards.
     pub(crate) fn witness_keys(&self) -> impl Iterator<Item = &Vkey> {
         self.cards.iter().flat_map(|(_, card)| card.keys.witness.iter().map(|window| &window.key))

@@ -1,8 +1,10 @@
 //! Inclusion proofs of statements: ours for others, theirs as they were sent.
 //!
 //! What a peer is sent stands under a checkpoint that this very peer has cosigned, so that it can show it to a court
-//! with its own cosignature. The earliest such checkpoint is taken: two nodes then give the same time bounds.
+//! with its own cosignature. The earliest such checkpoint is taken: two nodes then give the same time bounds. What third
+//! authorities cosigned of the same text stands under it as well.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use custodia_exchange::Signed;
@@ -16,102 +18,103 @@ use custodia_format::tlog_proof::TlogProof;
 use custodia_index::Row;
 use custodia_ledger::Ledger;
 
-use crate::Node;
 use crate::failure::{Code, Failure};
-use crate::generations;
 use crate::home::{self, Home};
 use crate::peers::Authority;
-use crate::witness::{self, Filed, Whose};
+use crate::witness::{self, At, Filed};
+use crate::{Node, generations};
 
 /// Bytes of a proof: 63 hashes and a note.
 const PROOF_BYTES: u64 = 300 * 1024;
 
-/// Which checkpoint of ours a proof stands under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Under {
-    generation: u32,
-    size: u64,
+/// Whose cosignature the checkpoint of a proof must carry. It carries everybody's that is known for its text in any case.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Under<'a> {
+    /// This reader's own.
+    Reader(&'a KeyId),
+    /// Those of so many different authorities, or of as many as there are.
+    Quorum(u64),
 }
 
-impl Under {
-    /// That of a note on file.
-    pub(crate) const fn of(note: &Filed) -> Self {
-        Self { generation: note.generation, size: note.size }
-    }
-
-    /// Whether it is of the ledger that this node writes.
-    pub(crate) fn is_current(self, node: &Node) -> bool {
-        self.generation == node.config().ledger.generation
-    }
-}
-
-/// The proof of a statement of ours, in the ledger where it was said, under the earliest of these notes that covers it;
-/// and under which checkpoint it stands: the newest where none that covers the entry is cosigned yet.
+/// The proof of a statement of ours, in the ledger where it was said, under the earliest checkpoint that covers it and is
+/// cosigned as asked; and which checkpoint that is: the newest where none that covers the entry is cosigned yet. `notes` are
+/// all of our ledgers.
 ///
 /// Of a ledger that ended only what others have seen is shown, or what they gave back: an older copy may have signed on by
 /// itself. None where that shows nothing.
-pub(crate) fn ours(node: &Node, row: &Row, notes: &[Filed]) -> Result<Option<(TlogProof, Under)>, Failure> {
+pub(crate) fn ours(
+    node: &Node,
+    row: &Row,
+    notes: &[Filed],
+    under: Under<'_>,
+) -> Result<Option<(TlogProof, At)>, Failure> {
     let name = LedgerName::parse(&row.ledger)?;
-    let generation = name.generation;
     let ended = name != node.config().ledger;
     let ledger = node.generation(&name)?;
     let index = if ended { ledger.find(&row.digest)? } else { Some(row.leaf_index) };
-    let Some(index) = index else { return given_back(node, generation, &row.digest) };
+    let Some(index) = index else { return given_back(node, name.generation, &row.digest) };
     // A note that is ahead of this ledger is kept as a warning; nothing here leads to it.
     let covering = index.saturating_add(1)..=ledger.size();
-    let notes: Vec<&Filed> =
-        notes.iter().filter(|note| note.generation == generation && covering.contains(&note.size)).collect();
-    let checkpoint = match first_of_this_past(&ledger, &notes)? {
-        Some(first) => merged(&ledger, &notes, first)?,
-        None if ended => return given_back(node, generation, &row.digest),
+    let covering =
+        notes.iter().filter(|note| note.at.generation == name.generation && covering.contains(&note.at.size));
+    let covering: Vec<&Filed> = if ended { of_its_past(&ledger, covering)? } else { covering.collect() };
+    let at = match under {
+        // It has nothing cosigned any more: what anybody cosigned is all that there will be.
+        Under::Reader(_) if ended => covering.first().map(|note| note.at),
+        Under::Reader(reader) => covering.iter().find(|note| note.by == *reader).map(|note| note.at),
+        Under::Quorum(quorum) => earliest(&covering, quorum),
+    };
+    let joined = at.map(|at| witness::joined(notes, at, ledger.vkey())).transpose()?.flatten();
+    let checkpoint = match joined {
+        Some(joined) => joined,
+        None if ended => return given_back(node, name.generation, &row.digest),
         None => ledger.checkpoint().note().clone(),
     };
-    let size = Checkpoint::parse_text(&checkpoint.text)?.size;
-    let hashes = ledger.prove(index, size)?;
-    Ok(Some((TlogProof { extra: None, index, hashes, checkpoint }, Under { generation, size })))
+    let at = At::of(&checkpoint)?;
+    let hashes = ledger.prove(index, at.size)?;
+    Ok(Some((TlogProof { extra: None, index, hashes, checkpoint }, at)))
+}
+
+/// The notes whose root is this tree's: an older copy that had signed on by itself has others.
+fn of_its_past<'a>(ledger: &Ledger, notes: impl Iterator<Item = &'a Filed>) -> Result<Vec<&'a Filed>, Failure> {
+    let mut past = Vec::new();
+    for note in notes {
+        if Checkpoint::parse_text(&note.read()?.text)?.root == ledger.root(note.at.size)? {
+            past.push(note);
+        }
+    }
+    Ok(past)
 }
 
 /// The proof of a statement of ours that a peer gave back when this home had lost it.
-fn given_back(node: &Node, generation: u32, digest: &Hash) -> Result<Option<(TlogProof, Under)>, Failure> {
+fn given_back(node: &Node, generation: u32, digest: &Hash) -> Result<Option<(TlogProof, At)>, Failure> {
     let path = generations::given_back(node.home(), generation, digest);
     let Some(bytes) = home::read_file(&path, PROOF_BYTES)? else { return Ok(None) };
     let proof = TlogProof::parse(&bytes)?;
-    let size = Checkpoint::parse_text(&proof.checkpoint.text)?.size;
-    Ok(Some((proof, Under { generation, size })))
+    let at = At::of(&proof.checkpoint)?;
+    Ok(Some((proof, at)))
 }
 
-/// The first note whose root is this tree's: an older copy that had signed on by itself has others.
-fn first_of_this_past<'a>(ledger: &Ledger, notes: &[&'a Filed]) -> Result<Option<&'a Filed>, Failure> {
-    for note in notes {
-        if Checkpoint::parse_text(&note.read()?.text)?.root == ledger.root(note.size)? {
-            return Ok(Some(note));
-        }
-    }
-    Ok(None)
-}
-
-/// A note with the cosignatures of everybody who cosigned the same text.
-fn merged(ledger: &Ledger, notes: &[&Filed], first: &Filed) -> Result<Note, Failure> {
-    let mut note = first.read()?;
-    let others = notes.iter().filter(|other| other.size == first.size && other.digest != first.digest);
-    let others = others.map(|other| other.read()).collect::<Result<Vec<_>, _>>()?;
-    witness::join(&mut note, others.iter(), ledger.vkey());
-    Ok(note)
+/// The earliest of these notes, which ascend, that enough authorities cosigned; where none has enough, of
+/// the earliest of those that most did.
+fn earliest(notes: &[&Filed], quorum: u64) -> Option<At> {
+    let of_one_size = notes.chunk_by(|one, other| one.at == other.at);
+    let counted = of_one_size.filter_map(|same| {
+        let signers: BTreeSet<KeyId> = same.iter().map(|note| note.by).collect();
+        Some((signers.len() as u64, same.first()?.at))
+    });
+    let enough = |count: u64| count.min(quorum);
+    counted.min_by_key(|(count, at)| (std::cmp::Reverse(enough(*count)), *at)).map(|(_, at)| at)
 }
 
 /// A statement of ours as it travels to a peer.
-pub(crate) fn signed(node: &Node, row: &Row, reader: &KeyId) -> Result<(Signed, Under), Failure> {
+pub(crate) fn signed(node: &Node, row: &Row, reader: &KeyId) -> Result<(Signed, At), Failure> {
     let not_here = |what: &str| Failure::new(Code::UnknownStatement, what).at(row.digest);
     let envelope =
         node.envelope(&row.digest)?.ok_or_else(|| not_here("The envelope of this statement is not here."))?;
-    // A ledger that ended has nothing cosigned any more: what anybody cosigned of it is all that there will be.
-    let notes = match row.ledger == node.config().ledger.to_string() {
-        true => witness::of_peer(node.home(), reader, Whose::Ours),
-        false => witness::ours(node.home()),
-    };
-    let (proof, under) = ours(node, row, &notes)?
+    let (proof, at) = ours(node, row, &witness::ours(node.home()), Under::Reader(reader))?
         .ok_or_else(|| not_here("The ledger that this statement was said in ended before it could prove it."))?;
-    Ok((Signed { envelope, tlog_proof: proof.print().into_bytes() }, under))
+    Ok((Signed { envelope, tlog_proof: proof.print().into_bytes() }, at))
 }
 
 /// Checks a peer's proof of its own statement, and keeps it unless a better one is here.
@@ -154,4 +157,40 @@ fn is_cosigned_by_us(node: &Node, note: &Note) -> Result<bool, Failure> {
 
 fn path(home: &Home, peer: &KeyId, digest: &Hash) -> PathBuf {
     home.peer(peer).join("proofs").join(digest.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_checkpoint_with_enough_cosigners_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let key = custodia_format::key::SigningKey::from_seed(&[3; 32]);
+        let vkey = custodia_format::note::Vkey::new("a/b/1", custodia_format::note::KeyType::Ed25519, key.public());
+        let peers = [1, 2, 3].map(|n: u8| KeyId(Hash::of(&[n])));
+        for (size, cosigners) in [(4, 0..1), (5, 0..1), (7, 0..2), (9, 1..3)] {
+            let checkpoint =
+                custodia_format::checkpoint::Checkpoint { origin: "a/b/1".to_owned(), size, root: Hash::ZERO };
+            for at in cosigners {
+                let mut note = checkpoint.sign(&key).unwrap();
+                let seed = [u8::try_from(at).unwrap(); 32];
+                let witness = custodia_format::key::SigningKey::from_seed(&seed);
+                let line = custodia_format::checkpoint::cosign(&note.text, "w", &witness, 1 + at as u64);
+                note.lines.push(line.unwrap());
+                witness::keep(&home, &peers[at], witness::Whose::Ours, &note).unwrap();
+            }
+        }
+        let notes = witness::ours(&home);
+        let of = |covering: u64, quorum| {
+            let covering: Vec<&Filed> = notes.iter().filter(|note| note.at.size >= covering).collect();
+            earliest(&covering, quorum).map(|at| at.size)
+        };
+        assert_eq!([0, 1, 2, 3].map(|quorum| of(1, quorum)), [Some(4), Some(4), Some(7), Some(7)]);
+        assert_eq!([1, 2].map(|quorum| of(8, quorum)), [Some(9), Some(9)]);
+        assert_eq!(of(10, 1), None);
+        let joined = witness::joined(&notes, At { generation: 1, size: 7 }, vkey.as_ref().unwrap()).unwrap().unwrap();
+        assert_eq!(joined.lines.len(), 3, "the ledger and two witnesses");
+    }
 }

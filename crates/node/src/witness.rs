@@ -2,25 +2,26 @@
 //!
 //! They are what bounds time in a proof, so each is kept as the very bytes that statements name, under the peer's
 //! folder: `cosigned/` holds notes of our ledger with that peer's line, `witnessed/` notes of the peer's ledger with
-//! ours. A name is `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. What
-//! we cosigned last is the ledger crate's `WitnessMemory`, which decides; these files are what was said of it.
+//! ours. A name is `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. What we
+//! cosigned last is the ledger crate's `WitnessMemory`, which decides together with what others told ([`crate::claims`]); these files
+//! are what was said of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use custodia_exchange::{AddCheckpoint, Cosigned};
 use custodia_format::checkpoint::{self, Checkpoint, SignedCheckpoint, check_ledger_signature, cosignature_time};
-use custodia_format::contradiction::Contradiction;
-use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
 use custodia_format::note::{KeyType, Note, SignatureLine, Vkey};
 use custodia_format::text::LedgerName;
 use custodia_format::{Hash, limits};
-use custodia_ledger::{Ledger, WitnessError};
+use custodia_ledger::{Ledger, WitnessError, continues};
 
+use crate::claims::Claims;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
 use crate::peers::Authority;
-use crate::{Node, edge, keys};
+use crate::{Node, edge, evidence, keys};
 
 /// Which of the two folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +32,32 @@ pub(crate) enum Whose {
     Theirs,
 }
 
-/// A note on file: which generation of the ledger it is of, the size that its checkpoint covers, and its digest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Filed {
+/// Which checkpoint of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct At {
     /// The generation in the ledger's name.
     pub(crate) generation: u32,
-    /// Entries that the checkpoint covers.
+    /// Entries that it covers.
     pub(crate) size: u64,
+}
+
+impl At {
+    /// That of a note.
+    pub(crate) fn of(note: &Note) -> Result<Self, Failure> {
+        let Checkpoint { origin, size, .. } = Checkpoint::parse_text(&note.text)?;
+        Ok(Self { generation: LedgerName::parse(&origin)?.generation, size })
+    }
+}
+
+/// A note on file: which checkpoint it is, its digest, and in whose folder it lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Filed {
+    /// The generation and size of its checkpoint.
+    pub(crate) at: At,
     /// SHA-256 of the whole note.
     pub(crate) digest: Hash,
+    /// The authority whose cosignature it carries, or whose ledger it is of.
+    pub(crate) by: KeyId,
     path: PathBuf,
 }
 
@@ -53,8 +71,7 @@ impl Filed {
 
 /// Keeps a note durably; keeping it again changes nothing.
 pub(crate) fn keep(home: &Home, peer: &KeyId, whose: Whose, note: &Note) -> Result<(), Failure> {
-    let Checkpoint { origin, size, .. } = Checkpoint::parse_text(&note.text)?;
-    let generation = LedgerName::parse(&origin)?.generation;
+    let At { generation, size } = At::of(note)?;
     let path = folder(home, peer, whose).join(format!("{generation:09}-{size:020}-{}", note.digest()));
     if path.is_file() {
         return Ok(());
@@ -80,8 +97,8 @@ pub(crate) fn of_peer(home: &Home, peer: &KeyId, whose: Whose) -> Vec<Filed> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let mut parts = name.to_str()?.splitn(3, '-');
-            let (generation, size) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-            Some(Filed { generation, size, digest: Hash::from_hex(parts.next()?)?, path: entry.path() })
+            let at = At { generation: parts.next()?.parse().ok()?, size: parts.next()?.parse().ok()? };
+            Some(Filed { at, digest: Hash::from_hex(parts.next()?)?, by: *peer, path: entry.path() })
         })
         .collect();
     notes.sort();
@@ -103,6 +120,16 @@ pub(crate) fn join<'a>(note: &mut Note, others: impl IntoIterator<Item = &'a Not
     // Two times by one witness on one text: the earlier bounds more, and a note names a key once.
     note.lines.dedup_by(|later, earlier| later.name == earlier.name && later.key_id == earlier.key_id);
     note.sort(ledger);
+    note.lines.truncate(limits::NOTE_SIGNATURES);
+}
+
+/// The notes of one checkpoint of our ledger, as one note with everybody's cosignature; none when there is none.
+pub(crate) fn joined(notes: &[Filed], at: At, ledger: &Vkey) -> Result<Option<Note>, Failure> {
+    let notes = notes.iter().filter(|filed| filed.at == at).map(Filed::read).collect::<Result<Vec<_>, _>>()?;
+    let Some((first, others)) = notes.split_first() else { return Ok(None) };
+    let mut note = first.clone();
+    join(&mut note, others, ledger);
+    Ok(Some(note))
 }
 
 /// Everybody who has a folder.
@@ -130,6 +157,27 @@ pub(crate) fn own_vkey(node: &Node) -> Result<Vkey, Failure> {
     Ok(Vkey::new(node.config().ledger.authority.as_str(), KeyType::Cosignature, key.public())?)
 }
 
+/// The witness keys that we know, and whose they are: our own, which is nobody else's, and those of the authorities that we
+/// trust.
+pub(crate) fn known_keys(node: &Node) -> Vec<(Option<KeyId>, Vkey)> {
+    let of_peer = |peer: &Arc<Authority>| {
+        let root = peer.root;
+        peer.witness_keys().map(|key| (Some(root), key.clone())).collect::<Vec<_>>()
+    };
+    let own = own_vkey(node).ok().map(|key| (None, key));
+    own.into_iter().chain(node.peers().all().iter().flat_map(of_peer)).collect()
+}
+
+/// What we witnessed last of a peer's ledger.
+pub(crate) fn last(node: &Node, peer: &KeyId, ledger: &Vkey) -> Result<Option<SignedCheckpoint>, Failure> {
+    node.witnessed().last(peer, ledger).map_err(|error| unusable(&error))
+}
+
+/// What the witness memory says of itself.
+pub(crate) fn unusable(error: &WitnessError) -> Failure {
+    Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))
+}
+
 /// Judges and cosigns a peer's checkpoint: C2SP tlog-witness. What is given back is durable.
 pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Result<Cosigned, Failure> {
     let refused = |status| Ok(Cosigned::Refused { status });
@@ -143,17 +191,17 @@ pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Resu
     if peer.has_ended(&origin) {
         return refused(403);
     }
-    let signed = match node.witnessed().check_and_store(&peer.root, vkey, add.old, note, &add.proof) {
-        Ok(signed) => signed,
-        Err(WitnessError::OldAhead { .. }) => return refused(400),
-        Err(WitnessError::BadSignature(_)) => return refused(403),
-        Err(WitnessError::Conflict { stored }) => return Ok(Cosigned::Conflict { size: stored }),
-        Err(WitnessError::Unprocessable { .. }) => return contradiction(node, peer, vkey, add),
-        Err(error) => return Err(unusable(error)),
+    let _judging = node.judging();
+    if evidence::is_forked(node, &peer.root, vkey.name())? {
+        return refused(422);
+    }
+    let signed = match judge(node, peer, vkey, add, note)? {
+        Judged::Belongs(signed) => signed,
+        Judged::Answered(answer) => return Ok(answer),
     };
     let (size, note) = (signed.checkpoint().size, signed.note());
     let own = own_vkey(node)?;
-    for filed in of_peer(node.home(), &peer.root, Whose::Theirs).iter().rev().filter(|filed| filed.size == size) {
+    for filed in of_peer(node.home(), &peer.root, Whose::Theirs).iter().rev().filter(|filed| filed.at.size == size) {
         // The same checkpoint again: the same cosignature again.
         let kept = filed.read()?;
         if let Some(line) = kept.lines.iter().find(|line| kept.text == note.text && own.is_of(line)) {
@@ -172,14 +220,79 @@ pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Resu
     Ok(reply)
 }
 
+/// What is to be done with a checkpoint of a peer.
+enum Judged {
+    /// It belongs to the history that we witness and to all that others told of it, and is stored: it may be cosigned.
+    Belongs(SignedCheckpoint),
+    /// It is not cosigned.
+    Answered(Cosigned),
+}
+
+/// Checks a checkpoint against what we witnessed last, and then against each claim of others. A claim that it is not shown to
+/// continue is asked about as tlog-witness asks about an old size that is not the stored one: the owner proves again, from
+/// the size that it is told. What we witnessed last has moved on meanwhile, and is not cosigned before all claims are
+/// settled.
+fn judge(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint, note: Note) -> Result<Judged, Failure> {
+    let refused = |status| Ok(Judged::Answered(Cosigned::Refused { status }));
+    let claims = Claims::of(node.home(), peer.root, vkey);
+    let last = last(node, &peer.root, vkey)?;
+    let repeats = last.as_ref().filter(|last| last.note().text == note.text);
+    let asked = claims.open()?.into_iter().find(|claim| claim.checkpoint.size == add.old);
+    let signed = if let (Some(_), Some(claim)) = (repeats, asked) {
+        let Ok(signed) = SignedCheckpoint::check(note, vkey) else { return refused(403) };
+        if continues(&claim.checkpoint, signed.checkpoint(), &add.proof).is_err() {
+            evidence::keep(node, peer, vkey, claim.note, signed.note().clone(), add.proof.clone())?;
+            return refused(422);
+        }
+        claims.settle(&claim, signed.checkpoint())?;
+        signed
+    } else {
+        match node.witnessed().check_and_store(&peer.root, vkey, add.old, note, &add.proof) {
+            Ok(signed) => signed,
+            Err(WitnessError::OldAhead { .. }) => return refused(400),
+            Err(WitnessError::BadSignature(_)) => return refused(403),
+            Err(WitnessError::Conflict { stored }) => {
+                return Ok(Judged::Answered(Cosigned::Conflict { size: stored }));
+            }
+            Err(WitnessError::Unprocessable { .. }) => {
+                if let Some(last) = last {
+                    let held = as_cosigned(node, peer, &last)?;
+                    evidence::keep(node, peer, vkey, held, Note::parse(&add.checkpoint)?, add.proof.clone())?;
+                }
+                return refused(422);
+            }
+            Err(error) => return Err(unusable(&error)),
+        }
+    };
+    let checkpoint = signed.checkpoint();
+    for claim in claims.open()? {
+        if claim.checkpoint == *checkpoint {
+            claims.settle(&claim, checkpoint)?;
+        } else if claim.checkpoint.size == checkpoint.size {
+            evidence::keep(node, peer, vkey, claim.note, signed.note().clone(), Vec::new())?;
+            return refused(422);
+        } else {
+            return Ok(Judged::Answered(Cosigned::Conflict { size: claim.checkpoint.size }));
+        }
+    }
+    Ok(Judged::Belongs(signed))
+}
+
+/// What we witnessed last as the note that we cosigned, where it is here: its time is ours.
+fn as_cosigned(node: &Node, peer: &Authority, last: &SignedCheckpoint) -> Result<Note, Failure> {
+    let kept = of_peer(node.home(), &peer.root, Whose::Theirs);
+    let kept = kept.iter().rev().filter(|filed| filed.at.size == last.checkpoint().size).map(Filed::read);
+    let kept = kept.collect::<Result<Vec<_>, _>>()?.into_iter().find(|note| note.text == last.note().text);
+    Ok(kept.unwrap_or_else(|| last.note().clone()))
+}
+
 /// A peer's card that ends a ledger must not end it before what we cosigned of it: that would cut off history which others
 /// hold proofs of.
 pub(crate) fn check_finals(node: &Node, peer: &Authority) -> Result<(), Failure> {
     for (ledger, note) in peer.finals() {
         let ended = SignedCheckpoint::check(note.clone(), &ledger.vkey)
             .map_err(|error| Failure::new(Code::Signature, format!("A last checkpoint does not count: {error}.")))?;
-        let held = node.witnessed().last(&peer.root, &ledger.vkey).map_err(unusable)?;
-        let (Some(held), ended) = (held, ended.checkpoint()) else { continue };
+        let (Some(held), ended) = (last(node, &peer.root, &ledger.vkey)?, ended.checkpoint()) else { continue };
         let held = held.checkpoint();
         if held.size > ended.size || (held.size == ended.size && held.root != ended.root) {
             return Err(Failure::new(
@@ -199,41 +312,6 @@ pub(crate) fn check_finals(node: &Node, peer: &Authority) -> Result<(), Failure>
         }
     }
     Ok(())
-}
-
-fn unusable(error: WitnessError) -> Failure {
-    Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))
-}
-
-/// Two checkpoints of one ledger that cannot both be true, or that were not shown to belong together: kept as one file for a
-/// court (docs/spec/contradiction.md).
-fn contradiction(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint) -> Result<Cosigned, Failure> {
-    let refused = Ok(Cosigned::Refused { status: 422 });
-    let Some(held) = node.witnessed().last(&peer.root, vkey).map_err(unusable)? else { return refused };
-    // The note that we cosigned, where it is here: its time is ours.
-    let kept = of_peer(node.home(), &peer.root, Whose::Theirs);
-    let kept = kept.iter().rev().filter(|filed| filed.size == held.checkpoint().size).map(Filed::read);
-    let kept = kept.collect::<Result<Vec<_>, _>>()?.into_iter().find(|note| note.text == held.note().text);
-    let mut shown = Note::parse(&add.checkpoint)?;
-    shown.sort(vkey);
-    let cards = peer.card_digests().filter_map(|digest| {
-        let path = node.home().peer(&peer.root).join(format!("{digest}.json"));
-        home::read_file(&path, limits::ENVELOPE_BYTES as u64).transpose()
-    });
-    let cards = cards.map(|bytes| Ok(Envelope::parse(&bytes?)?)).collect::<Result<Vec<_>, Failure>>()?;
-    let held = kept.unwrap_or_else(|| held.note().clone());
-    // What is no contradiction after all, as a proof too many at one size, leaves nothing behind.
-    let Ok(file) = Contradiction::new(cards, held, shown, add.proof.clone()) else { return refused };
-    let printed = file.print();
-    let name = format!("{}.json", Hash::of(printed.as_bytes()));
-    home::write_durably(&contradictions(node.home(), &peer.root).join(name), printed.as_bytes())?;
-    tracing::error!("a peer showed a checkpoint that does not continue the one before it; both are kept for a court");
-    refused
-}
-
-/// Where the contradictions of a peer lie.
-pub(crate) fn contradictions(home: &Home, peer: &KeyId) -> PathBuf {
-    home.peer(peer).join("contradictions")
 }
 
 /// Keeps the cosignatures that a peer gave to a checkpoint of ours. Lines by other keys are dropped.

@@ -20,22 +20,20 @@ pub(super) struct Checkpoints {
     /// Sent and not yet answered; answers come in order.
     in_flight: VecDeque<Submitted>,
     /// Set while a conflict is being answered.
-    retry: Option<Tries>,
+    retry: Option<u32>,
 }
 
 #[derive(Debug)]
 struct Submitted {
     note: Vec<u8>,
     size: u64,
-    tries: Tries,
+    /// How often it was sent.
+    tries: u32,
 }
 
-/// A conflict is answered once: a peer that goes on moving the size is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tries {
-    First,
-    Second,
-}
+/// How often one checkpoint is proven from the size that a conflict names: from what the peer holds, and from what it was
+/// told by others. A peer that goes on moving the size is left alone.
+const TRIES: u32 = 8;
 
 impl Checkpoints {
     /// Of which ledger ours are.
@@ -92,7 +90,7 @@ impl Session {
     pub(super) fn add_checkpoint(&mut self, note: Vec<u8>, size: u64, proof: Vec<Hash>) {
         let old = self.checkpoints.held.min(size);
         self.send(&Message::AddCheckpoint(AddCheckpoint { old, proof, checkpoint: note.clone() }));
-        let tries = self.checkpoints.retry.take().unwrap_or(Tries::First);
+        let tries = self.checkpoints.retry.take().unwrap_or(1);
         self.checkpoints.in_flight.push_back(Submitted { note, size, tries });
         // What follows at once builds on this one; a conflict puts it right.
         self.checkpoints.held = self.checkpoints.held.max(size);
@@ -105,9 +103,9 @@ impl Session {
                 let (checkpoint, size) = (submitted.note, submitted.size);
                 self.ask(Question::KeepCosignatures { checkpoint, lines }, Pending::KeepCosignatures { size });
             }
-            Cosigned::Conflict { size } if submitted.tries == Tries::First && size <= submitted.size => {
+            Cosigned::Conflict { size } if submitted.tries < TRIES && size <= submitted.size => {
                 self.checkpoints.held = size;
-                self.checkpoints.retry = Some(Tries::Second);
+                self.checkpoints.retry = Some(submitted.tries + 1);
                 self.prove_and_add(submitted.note, submitted.size, None);
             }
             Cosigned::Conflict { size } => {

@@ -1,6 +1,6 @@
 //! A session: one connection between two nodes, seen from one of them.
 //!
-//! Both sides run the same machine: hello, cards, checkpoints both ways, then any number of packages in either
+//! Both sides run the same machine: hello, cards, notes, checkpoints both ways, then any number of packages in either
 //! direction and statements that are owed (docs/spec/wire.md §4). Frames and answers go in, outputs come out of
 //! [`Session::poll`]; nothing here waits, reads a clock or touches a socket.
 //!
@@ -122,7 +122,9 @@ enum Pending {
     OurHello,
     Meet,
     Cards,
+    Notes,
     Learn,
+    Hear,
     Newest,
     Consistency { note: Vec<u8>, size: u64, then: Option<(Signed, Said)> },
     Witness,
@@ -255,7 +257,7 @@ impl Session {
         self.pending.is_none() && !self.closed
     }
 
-    /// Whether hello, cards and both checkpoints are done.
+    /// Whether hello, cards, notes and both checkpoints are done.
     pub fn is_open(&self) -> bool {
         self.opening == Opening::Open
     }
@@ -297,7 +299,8 @@ impl Session {
         let allowed = match frame.kind {
             FrameType::Hello => self.opening == Opening::AwaitHello,
             FrameType::Cards => self.opening == Opening::AwaitCards,
-            FrameType::AddCheckpoint | FrameType::Cosigned => self.opening.is_past_cards(),
+            FrameType::Notes => self.opening == Opening::AwaitNotes,
+            FrameType::AddCheckpoint | FrameType::Cosigned => self.opening.is_past_notes(),
             FrameType::Error => true,
             FrameType::Statement | FrameType::Want | FrameType::Follows | FrameType::Kept => self.is_open(),
         };
@@ -307,6 +310,7 @@ impl Session {
         match message {
             Message::Hello(hello) => self.read_hello(hello),
             Message::Cards(cards) => self.read_cards(cards)?,
+            Message::Notes(notes) => self.ask(Question::Hear(notes), Pending::Hear),
             Message::AddCheckpoint(add) => self.ask(Question::Witness(add), Pending::Witness),
             Message::Cosigned(cosigned) => self.read_cosigned(cosigned)?,
             Message::Statement(signed) => self.read_statement(signed)?,
@@ -323,7 +327,9 @@ impl Session {
             (Pending::OurHello, Answer::Hello(hello)) => self.say_hello(hello),
             (Pending::Meet, Answer::Done) => self.ask_cards(),
             (Pending::Cards, Answer::Cards(envelopes)) => self.say_cards(envelopes),
-            (Pending::Learn, Answer::Done) => self.cards_learned(),
+            (Pending::Notes, Answer::Notes(notes)) => self.say_notes(notes),
+            (Pending::Learn, Answer::Done) => self.opening = Opening::AwaitNotes,
+            (Pending::Hear, Answer::Done) => self.notes_heard(),
             (Pending::Newest, Answer::Checkpoint(note)) => self.submit(note)?,
             (Pending::Consistency { note, size, then }, Answer::Consistency(proof)) => {
                 self.add_checkpoint(note, size, proof);

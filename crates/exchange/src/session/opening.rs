@@ -1,13 +1,14 @@
-//! The opening: hello, cards, checkpoints both ways (docs/spec/wire.md §4.1 to §4.4).
+//! The opening: hello, cards, notes, checkpoints both ways (docs/spec/wire.md §4.1 to §4.4).
 //!
 //! Nothing about a package is said before each side has judged the other's ledger: a peer that shows an older or
-//! another history is found before it is handed anything.
+//! another history is found before it is handed anything. What each knows of ledgers goes first, so that nobody cosigns in
+//! ignorance of what the other could have told.
 
 use custodia_format::Hash;
 
 use super::{Event, Hello, Message, PeerFault, Pending, Question, Session, Task};
-use crate::frame::FrameType;
-use crate::message::{CARDS_PER_FRAME, Cards, Cosigned, More};
+use crate::frame::{FRAME_BYTES, FrameType};
+use crate::message::{CARDS_PER_FRAME, Cards, Cosigned, More, NOTES};
 
 /// Envelopes of one peer's root in one session: cards, delegations and revocations of decades.
 const ENVELOPES: usize = 4096;
@@ -22,6 +23,8 @@ pub(super) enum Opening {
     AwaitHello,
     /// The peer's cards are awaited.
     AwaitCards,
+    /// What the peer knows of ledgers is awaited.
+    AwaitNotes,
     /// Each checkpoint is judged by the other side; these two say what is still open.
     Checkpoints { ours: Judged, theirs: Judged },
     /// Everything else may begin.
@@ -35,7 +38,7 @@ pub(super) enum Judged {
 }
 
 impl Opening {
-    pub(super) fn is_past_cards(&self) -> bool {
+    pub(super) fn is_past_notes(&self) -> bool {
         matches!(self, Opening::Checkpoints { .. } | Opening::Open)
     }
 }
@@ -75,6 +78,21 @@ impl Session {
             self.send(&Message::Cards(Cards { envelopes, more: More::Yes }));
         }
         self.send(&Message::Cards(Cards { envelopes: last, more: More::No }));
+        // They need nothing of the peer's cards, so they go at once: no turn of the wire is lost.
+        self.ask(Question::Notes, Pending::Notes);
+    }
+
+    /// One frame of notes, as many as fit.
+    pub(super) fn say_notes(&mut self, mut notes: Vec<Vec<u8>>) {
+        notes.truncate(NOTES);
+        let mut room = FRAME_BYTES - 1;
+        let fits = notes.iter().take_while(|note| {
+            let left = room.checked_sub(note.len() + 4);
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        notes.truncate(fits.count());
+        self.send(&Message::Notes(notes));
     }
 
     pub(super) fn read_cards(&mut self, cards: Cards) -> Result<(), PeerFault> {
@@ -91,7 +109,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn cards_learned(&mut self) {
+    pub(super) fn notes_heard(&mut self) {
         self.opening = Opening::Checkpoints { ours: Judged::NotYet, theirs: Judged::NotYet };
         self.ask(Question::Checkpoint, Pending::Newest);
     }

@@ -44,7 +44,10 @@ impl Session {
             Opening::Hello => return waiting("our hello is being made", Turn::Ours, "the hellos cross"),
             Opening::AwaitHello => return waiting("the peer's hello is awaited", Turn::Theirs, "cards are exchanged"),
             Opening::AwaitCards => {
-                return waiting("the peer's cards are awaited", Turn::Theirs, "checkpoints are judged");
+                return waiting("the peer's cards are awaited", Turn::Theirs, "notes of ledgers are exchanged");
+            }
+            Opening::AwaitNotes => {
+                return waiting("what the peer knows of ledgers is awaited", Turn::Theirs, "checkpoints are judged");
             }
             Opening::Checkpoints { .. } => {
                 return waiting("checkpoints are being cosigned", Turn::Theirs, "packages may be handed over");
@@ -78,7 +81,11 @@ impl Session {
 fn on_host(pending: &Pending) -> Waiting {
     let (why, next) = match pending {
         Pending::OurHello => ("our hello is being made", "the hellos cross"),
-        Pending::Meet | Pending::Cards | Pending::Learn => ("cards are being verified", "checkpoints are judged"),
+        Pending::Meet | Pending::Cards | Pending::Learn => {
+            ("cards are being verified", "notes of ledgers are exchanged")
+        }
+        Pending::Notes => ("what we know of ledgers is being read", "it is passed on"),
+        Pending::Hear => ("what the peer knows of ledgers is being judged", "checkpoints are judged"),
         Pending::Newest | Pending::Consistency { .. } => ("our checkpoint is being proven", "the peer cosigns it"),
         Pending::Witness => ("the peer's checkpoint is being judged", "it is cosigned"),
         Pending::KeepCosignatures { .. } => ("a cosignature is being stored", "packages may be handed over"),

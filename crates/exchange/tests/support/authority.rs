@@ -45,6 +45,9 @@ pub struct Authority {
     /// Answers to releases: the consignment or refusal, and the receipt once there is one.
     answered: HashMap<Hash, (Hash, Option<Hash>)>,
     packages: HashMap<Hash, Package>,
+    /// What it passes on, and what it was told.
+    pub notes: Vec<Vec<u8>>,
+    pub heard: Vec<Vec<u8>>,
     pub kept: Vec<(Hash, Option<Hash>)>,
     pub owed: Vec<Hash>,
     pub settled: Vec<Hash>,
@@ -74,6 +77,8 @@ impl Authority {
             cosignatures: Vec::new(),
             answered: HashMap::new(),
             packages: HashMap::new(),
+            notes: Vec::new(),
+            heard: Vec::new(),
             kept: Vec::new(),
             owed: Vec::new(),
             settled: Vec::new(),
@@ -202,6 +207,11 @@ impl Authority {
             Question::LearnCards { newest, envelopes } => {
                 let known = envelopes.iter().any(|envelope| Hash::of(envelope) == newest);
                 if known { Answer::Done } else { Answer::Refused(Code::Cards.into()) }
+            }
+            Question::Notes => Answer::Notes(self.notes.clone()),
+            Question::Hear(notes) => {
+                self.heard.extend(notes);
+                Answer::Done
             }
             Question::Checkpoint => Answer::Checkpoint(self.checkpoint().print().into_bytes()),
             Question::Consistency { old, new } => {

@@ -159,6 +159,14 @@ impl Host for Node {
         answers!(self.ask(Question::Checkpoint), Answer::Checkpoint(note) => note)
     }
 
+    fn notes(&self, _: &Peer) -> Result<Vec<Vec<u8>>, Refused> {
+        answers!(self.ask(Question::Notes), Answer::Notes(notes) => notes)
+    }
+
+    fn hear(&self, _: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
+        answers!(self.ask(Question::Hear(notes.to_vec())), Answer::Done => ())
+    }
+
     fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Refused> {
         answers!(self.ask(Question::Consistency { old, new }), Answer::Consistency(proof) => proof)
     }

@@ -16,6 +16,7 @@ use custodia_format::{Hash, limits};
 
 use super::chains;
 use crate::failure::Failure;
+use crate::proofs::Under;
 use crate::witness::{self, Whose};
 use crate::{Node, author, history, home, proofs};
 
@@ -123,11 +124,11 @@ impl Pool {
         for kind in [Kind::Card, Kind::Delegation, Kind::Revocation, Kind::Meeting] {
             rows.extend(author::own_of_kind(node, &kind)?);
         }
-        let notes = witness::ours(node.home());
+        let (notes, quorum) = (witness::ours(node.home()), node.trust()?.quorum);
         for row in rows {
             let Some(envelope) = node.envelope(&row.digest)? else { continue };
             let proof = if author::is_own(node, &row) {
-                proofs::ours(node, &row, &notes)?.map(|(proof, _)| proof)
+                proofs::ours(node, &row, &notes, Under::Quorum(quorum))?.map(|(proof, _)| proof)
             } else {
                 let issuer = LedgerName::parse(&row.ledger)?;
                 let peer = node.peers().all().into_iter().find(|peer| peer.ledger(&issuer).is_some());
@@ -207,7 +208,7 @@ impl Pool {
         let sizes: HashSet<u64> = self.parts.values().filter_map(|part| size_of(part.proof.as_ref()?)).collect();
         for peer in witness::peers(node.home()) {
             for filed in witness::of_peer(node.home(), &peer, Whose::Theirs) {
-                if sizes.contains(&filed.size) {
+                if sizes.contains(&filed.at.size) {
                     let note = filed.read()?;
                     witnessed.entry(note.text.clone()).or_default().push(note);
                 }

@@ -1,5 +1,7 @@
 //! Two nodes by hand, without a network: what each takes of the other, and what it does not.
 
+mod gossip;
+
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -313,10 +315,7 @@ fn a_peer_with_two_histories_is_not_cosigned_and_both_are_kept() {
     let newest = both.lab.node.ledger().checkpoint().checkpoint().clone();
     let forked = custodia_format::checkpoint::Checkpoint { root: Hash::ZERO, ..newest.clone() };
     let note = forked.sign(&key).unwrap().print().into_bytes();
-    let add = AddCheckpoint { old: newest.size, proof: Vec::new(), checkpoint: note };
-    assert_eq!(both.desk.station.witness(&lab, &add), Cosigned::Refused { status: 422 });
-    let evidence = evidence(&both.desk, &lab);
-    assert_eq!(evidence.len(), 1);
+    let fork = AddCheckpoint { old: newest.size, proof: Vec::new(), checkpoint: note };
     let judge = |bytes: &[u8]| {
         let trust = crate::operations::authority::trust_with_us(&both.desk.node).unwrap();
         let cores = NonZeroUsize::MIN;
@@ -329,19 +328,30 @@ fn a_peer_with_two_histories_is_not_cosigned_and_both_are_kept() {
         })
     };
     let usual = custodia_verify::Strictness::Usual;
+    // A larger one that does not continue what was cosigned: a doubt, which the ledger's owner alone can lift.
+    let larger = custodia_format::checkpoint::Checkpoint { size: newest.size + 3, ..forked };
+    let note = larger.sign(&key).unwrap().print().into_bytes();
+    let add = AddCheckpoint { old: newest.size, proof: vec![Hash::ZERO], checkpoint: note };
+    assert_eq!(both.desk.station.witness(&lab, &add), Cosigned::Refused { status: 422 });
+    let doubt = evidence(&both.desk, &lab);
+    assert_eq!(doubt.iter().map(|bytes| judge(bytes).exit_code(usual)).collect::<Vec<_>>(), [11]);
+    both.lab.has_cosigned(&both.desk);
+    // Another root at the same size: a fork.
+    assert_eq!(both.desk.station.witness(&lab, &fork), Cosigned::Refused { status: 422 });
+    let mut evidence = evidence(&both.desk, &lab);
+    evidence.retain(|bytes| !doubt.contains(bytes));
+    assert_eq!(evidence.len(), 1);
     let report = judge(&evidence[0]);
     assert_eq!(report.exit_code(usual), 40, "{}", report.to_text());
     assert!(report.to_text().contains("two roots at size"), "{}", report.to_text());
     let root = custodia_format::text::to_b64(Hash::ZERO.as_bytes());
     let forged = String::from_utf8(evidence[0].clone()).unwrap().replace(&root, &root.replacen('A', "B", 1));
     assert_eq!(judge(forged.as_bytes()).exit_code(usual), 10, "a forged one convicts nobody");
-    // A larger one that does not continue what was cosigned: a doubt, which the ledger's owner alone can lift.
-    let larger = custodia_format::checkpoint::Checkpoint { size: newest.size + 3, ..forked };
-    let note = larger.sign(&key).unwrap().print().into_bytes();
-    let add = AddCheckpoint { old: newest.size, proof: vec![Hash::ZERO], checkpoint: note };
-    assert_eq!(both.desk.station.witness(&lab, &add), Cosigned::Refused { status: 422 });
-    let codes: Vec<u8> = self::evidence(&both.desk, &lab).iter().map(|bytes| judge(bytes).exit_code(usual)).collect();
-    assert!(codes.contains(&11) && codes.contains(&40), "{codes:?}");
+    // From then on nothing of it is cosigned, not even what was before.
+    let again = both.lab.station.checkpoint(&both.desk.as_peer()).unwrap();
+    let again = AddCheckpoint { old: newest.size, proof: Vec::new(), checkpoint: again };
+    assert_eq!(both.desk.station.witness(&lab, &again), Cosigned::Refused { status: 422 });
+    assert_eq!(self::evidence(&both.desk, &lab).len(), 2, "one fork is enough");
     // What the peer holds of us, and is ahead of us, stops our own signing.
     let size = both.lab.node.ledger().size();
     let ahead = custodia_format::checkpoint::Checkpoint { size: size + 5, ..newest };
@@ -355,7 +365,7 @@ fn a_peer_with_two_histories_is_not_cosigned_and_both_are_kept() {
 }
 
 fn evidence(party: &Party, against: &Peer) -> Vec<Vec<u8>> {
-    let folder = witness::contradictions(party.node.home(), &against.root);
+    let folder = crate::evidence::folder(party.node.home(), &against.root);
     std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
 }
 

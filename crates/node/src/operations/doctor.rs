@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{Check, Diagnosis};
 use crate::api::{Operation, Reporter};
+use crate::claims::Claims;
 use crate::failure::Failure;
+use crate::peers::Authority;
 use crate::scrub::record::{self, Scrubbed};
 use crate::witness::{self, Whose};
-use crate::{Node, edge, keys, outbox};
+use crate::{Node, edge, evidence, keys, outbox};
 
 /// Bytes below which a disk is called nearly full.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -46,6 +48,7 @@ impl Operation for Doctor {
             scrub(node),
         ];
         checks.extend(damaged(node));
+        checks.extend(ledgers_of_others(node));
         Ok(Diagnosis { checks })
     }
 }
@@ -196,6 +199,51 @@ fn damaged(node: &Node) -> Vec<Check> {
         checks.push(check(format!("and {more} more: custodia ledger fsck --bytes names all of them")));
     }
     checks
+}
+
+/// Ledgers of others that contradict themselves, or have yet to prove what somebody was shown of them.
+fn ledgers_of_others(node: &Node) -> Vec<Check> {
+    let checked = |peer: &Authority| match of_peer(node, peer) {
+        Ok(checks) => checks,
+        Err(failure) => vec![Check { name: "witness".to_owned(), ok: false, seen: failure.to_string() }],
+    };
+    node.peers().all().iter().flat_map(|peer| checked(peer)).collect()
+}
+
+fn of_peer(node: &Node, peer: &Authority) -> Result<Vec<Check>, Failure> {
+    let mut checks = Vec::new();
+    for found in evidence::of(node, &peer.root)? {
+        let [one, other] = found.sizes;
+        let place = found.path.display();
+        let seen = if found.is_fork() {
+            let both = if found.both_ours {
+                ", and this node's own key cosigned both: it had forgotten the first"
+            } else {
+                ""
+            };
+            format!(
+                "{} showed two histories at size {one}{both}; nothing of it is cosigned any more; the proof is {place}",
+                found.origin
+            )
+        } else {
+            format!(
+                "{} showed size {other} without a proof that it continues size {one}; both are in {place}",
+                found.origin
+            )
+        };
+        checks.push(Check { name: "witness".to_owned(), ok: false, seen });
+    }
+    for ledger in peer.ledgers() {
+        for claim in Claims::of(node.home(), peer.root, ledger).open()? {
+            let seen = format!(
+                "{} has yet to prove that it continues size {}, which others were shown; nothing of it is cosigned before",
+                ledger.name(),
+                claim.checkpoint.size
+            );
+            checks.push(Check { name: "witness".to_owned(), ok: true, seen });
+        }
+    }
+    Ok(checks)
 }
 
 fn socket(node: &Node) -> String {

@@ -31,7 +31,7 @@ impl Operation for LedgerCheckpoint {
         let witnessed = peers.iter().filter_map(|peer| {
             let newest = witness::of_peer(node.home(), &peer.root, Whose::Ours).pop()?;
             // What was cosigned of the generation before says nothing of this one.
-            (newest.generation == node.config().ledger.generation).then(|| (peer.name.to_string(), newest.size))
+            (newest.at.generation == node.config().ledger.generation).then(|| (peer.name.to_string(), newest.at.size))
         });
         Ok(LedgerHead {
             note: checkpoint.note().print(),

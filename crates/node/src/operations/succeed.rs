@@ -153,7 +153,7 @@ fn refuse_silence(told: &Asked, without: &[String]) -> Result<(), Failure> {
 fn last_checkpoint(node: &Node) -> Result<Note, Failure> {
     let generation = node.config().ledger.generation;
     let notes: Vec<Filed> =
-        witness::ours(node.home()).into_iter().filter(|note| note.generation == generation).collect();
+        witness::ours(node.home()).into_iter().filter(|note| note.at.generation == generation).collect();
     let own = node.ledger_vkey();
     let held = node.ledger().checkpoint();
     let public = home::read_file(&node.home().path().join("ledger/checkpoint"), limits::NOTE_BYTES as u64)?;
@@ -164,9 +164,9 @@ fn last_checkpoint(node: &Node) -> Result<Note, Failure> {
     };
     let seen = SignedCheckpoint::check(newest.read()?, own)
         .map_err(|error| Failure::new(Code::Malformed, format!("A kept checkpoint does not count: {error}.")))?;
-    let another = matches!(node.ledger().root(newest.size), Ok(root) if root != seen.checkpoint().root);
+    let another = matches!(node.ledger().root(newest.at.size), Ok(root) if root != seen.checkpoint().root);
     match own_word {
-        Some(ahead) if !another && ahead.checkpoint().size > newest.size => Ok(ahead.note().clone()),
+        Some(ahead) if !another && ahead.checkpoint().size > newest.at.size => Ok(ahead.note().clone()),
         _ => cosigned(node, &notes, seen.note()),
     }
 }
