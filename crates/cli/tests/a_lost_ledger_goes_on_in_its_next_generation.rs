@@ -45,12 +45,11 @@ fn a_restored_home_succeeds_and_its_peers_follow() {
 
     // The first peer that it meets tells it.
     let serving = lab.serves();
-    let theirs_to_us = prosecutor.seals(&place.source(8, 1000));
-    prosecutor.asks(&[&"send", &theirs_to_us, &"--to", &"lab.example"]);
+    prosecutor.asks(&[&"accept", &first]);
     let diagnosis = || support::run(lab.command(&[&"doctor"])).out;
     support::until("the prosecutor has called", || diagnosis().contains("E-ROLLBACK").then_some(()));
     let source = place.source(9, 10);
-    let failure = lab.fails("E-ROLLBACK", 40, &[&"seal", &source, &"--case", &"C-9"]);
+    let failure = lab.fails_changing("E-ROLLBACK", 40, &[&"seal", &source, &"--case", &"C-9"]);
     failure.says("next", "custodia ledger succeed");
     lab.fails_changing("E-LOCKED", 34, &[&"ledger", &"succeed"]);
     serving.stop();
@@ -70,10 +69,11 @@ fn a_restored_home_succeeds_and_its_peers_follow() {
     lab.is_sound();
     assert!(!lab.home.join("next").exists());
     assert!(lab.home.join("past/1/ledger/checkpoint").is_file());
-    lab.fails("E-STATE", 1, &[&"ledger", &"succeed"]).says("what", "nothing to succeed");
+    lab.fails_changing("E-STATE", 1, &[&"ledger", &"succeed"]).says("what", "nothing to succeed");
 
-    // What was said before the backup is still there, and the chain goes on: a new hand-over of the first package.
+    // What was said before the backup is still there, what was said since was given back, and the chain goes on.
     assert!(lab.said_of(&first).contains(&"receipt".to_owned()));
+    assert_eq!(lab.said_of(&second), ["seal", "release", "consignment", "receipt"]);
     let third = lab.seals(&place.source(3, 1000));
     lab.asks(&Authority::sends(&third, &prosecutor));
     let tribunal = place.found("tribunal.example");

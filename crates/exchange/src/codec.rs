@@ -9,8 +9,8 @@ use custodia_format::{Hash, Malformed, limits};
 use crate::fault::PeerFault;
 use crate::frame::{FRAME_BYTES, Frame, FrameType};
 use crate::message::{
-    AddCheckpoint, CARDS_PER_FRAME, Cards, Cosigned, ErrorBody, Follows, Hello, Message, More, NOTES, WANT_RANGES,
-    Want, WantRange, Wish,
+    AddCheckpoint, CARDS_PER_FRAME, Cards, Cosigned, DOCUMENT_BYTES, DOCUMENTS_PER_FRAME, ErrorBody, Follows,
+    GivenBack, Hello, Message, More, NOTES, WANT_RANGES, Want, WantRange, Wish,
 };
 use crate::question::Signed;
 use crate::transfer::Document;
@@ -20,7 +20,7 @@ impl Message {
     pub fn to_frame(&self) -> Frame {
         let (kind, body) = match self {
             Message::Hello(hello) => (FrameType::Hello, print(&HelloWire::from(hello))),
-            Message::Cards(cards) => (FrameType::Cards, print_cards(cards)),
+            Message::Cards(cards) => (FrameType::Cards, print_list(cards.more, &cards.envelopes)),
             Message::AddCheckpoint(add) => (FrameType::AddCheckpoint, add.print()),
             Message::Cosigned(cosigned) => (FrameType::Cosigned, print_cosigned(cosigned)),
             Message::Statement(signed) => (FrameType::Statement, print_statement(signed)),
@@ -29,6 +29,8 @@ impl Message {
             Message::Follows(follows) => (FrameType::Follows, print(&FollowsWire::from(follows))),
             Message::Kept(digest) => (FrameType::Kept, digest.as_bytes().to_vec()),
             Message::Notes(notes) => (FrameType::Notes, print_parts(Vec::new(), notes)),
+            Message::AskBack(from) => (FrameType::AskBack, from.to_be_bytes().to_vec()),
+            Message::GivenBack(given) => (FrameType::GivenBack, print_list(given.more, &given.documents)),
         };
         Frame { kind, body }
     }
@@ -41,7 +43,10 @@ impl Message {
         let body = frame.body.as_slice();
         Ok(match frame.kind {
             FrameType::Hello => Message::Hello(parse::<HelloWire>("hello", body)?.check()?),
-            FrameType::Cards => Message::Cards(parse_cards(body)?),
+            FrameType::Cards => {
+                let (more, envelopes) = parse_list("cards", body, CARDS_PER_FRAME, limits::ENVELOPE_BYTES)?;
+                Message::Cards(Cards { envelopes, more })
+            }
             FrameType::AddCheckpoint => Message::AddCheckpoint(AddCheckpoint::parse(body)?),
             FrameType::Cosigned => Message::Cosigned(parse_cosigned(body)?),
             FrameType::Statement => Message::Statement(parse_statement(body)?),
@@ -53,6 +58,14 @@ impl Message {
                 Message::Kept(Hash::new(digest))
             }
             FrameType::Notes => Message::Notes(parse_parts("notes", body, NOTES, limits::NOTE_BYTES)?),
+            FrameType::AskBack => {
+                let from: [u8; 8] = body.try_into().map_err(|_| length("ask back", "8 bytes", body.len()))?;
+                Message::AskBack(u64::from_be_bytes(from))
+            }
+            FrameType::GivenBack => {
+                let (more, documents) = parse_list("given back", body, DOCUMENTS_PER_FRAME, DOCUMENT_BYTES)?;
+                Message::GivenBack(GivenBack { documents, more })
+            }
         })
     }
 }
@@ -119,19 +132,18 @@ impl HelloWire {
     }
 }
 
-/// `u8 more || { u32be length || envelope }*`.
-fn print_cards(cards: &Cards) -> Vec<u8> {
-    print_parts(vec![u8::from(cards.more == More::Yes)], &cards.envelopes)
+/// `u8 more || { u32be length || part }*`.
+fn print_list(more: More, parts: &[Vec<u8>]) -> Vec<u8> {
+    print_parts(vec![u8::from(more == More::Yes)], parts)
 }
 
-fn parse_cards(body: &[u8]) -> Result<Cards, Malformed> {
+fn parse_list(what: &'static str, body: &[u8], most: usize, limit: usize) -> Result<(More, Vec<Vec<u8>>), Malformed> {
     let (more, rest) = match body.split_first() {
         Some((0, rest)) => (More::No, rest),
         Some((1, rest)) => (More::Yes, rest),
-        _ => return Err(Malformed::new("cards", "byte 0", "0 or 1", format!("{:?}", body.first()))),
+        _ => return Err(Malformed::new(what, "byte 0", "0 or 1", format!("{:?}", body.first()))),
     };
-    let envelopes = parse_parts("cards", rest, CARDS_PER_FRAME, limits::ENVELOPE_BYTES)?;
-    Ok(Cards { envelopes, more })
+    Ok((more, parse_parts(what, rest, most, limit)?))
 }
 
 /// `{ u32be length || part }*` after what stands there already.

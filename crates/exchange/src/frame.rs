@@ -38,11 +38,15 @@ pub enum FrameType {
     Kept = 9,
     /// What the sender knows of ledgers: the reader's, its own, and others'.
     Notes = 10,
+    /// Give back what is ours: the sender has lost a part of its history.
+    AskBack = 11,
+    /// Statements of the reader's, and to the reader, that it asked back.
+    GivenBack = 12,
 }
 
 impl FrameType {
     /// Every type, ascending.
-    pub const ALL: [FrameType; 10] = [
+    pub const ALL: [FrameType; 12] = [
         FrameType::Hello,
         FrameType::Cards,
         FrameType::AddCheckpoint,
@@ -53,6 +57,8 @@ impl FrameType {
         FrameType::Follows,
         FrameType::Kept,
         FrameType::Notes,
+        FrameType::AskBack,
+        FrameType::GivenBack,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -228,7 +234,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_written_is_read(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0usize..10) {
+        fn what_was_written_is_read(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0usize..12) {
             let frame = Frame { kind: FrameType::ALL[kind], body };
             let mut reader = FrameReader::new();
             reader.push(&frame.to_bytes().unwrap());

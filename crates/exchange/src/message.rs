@@ -15,6 +15,12 @@ pub const WANT_RANGES: usize = 4096;
 /// Envelopes of one cards frame, so that their lengths are known to fit before they are split.
 pub const CARDS_PER_FRAME: usize = FRAME_BYTES / limits::ENVELOPE_BYTES;
 
+/// Bytes of a document that is given back: an envelope with its proof.
+pub const DOCUMENT_BYTES: usize = limits::ENVELOPE_BYTES + 1 + limits::NOTE_BYTES + 8 * 1024;
+
+/// Documents of one frame that gives back. Few enough that the next page is soon asked for, and a slow reader slows the giver.
+pub const DOCUMENTS_PER_FRAME: usize = 64;
+
 /// Notes that one side passes on in a session: some for each of a few dozen ledgers, and bounded work for the reader.
 pub const NOTES: usize = 64;
 
@@ -41,6 +47,19 @@ pub enum Message {
     Kept(Hash),
     /// 10. Notes of ledgers, raw, at most [`NOTES`].
     Notes(Vec<Vec<u8>>),
+    /// 11. From which document on, beginning with 0.
+    AskBack(u64),
+    /// 12.
+    GivenBack(GivenBack),
+}
+
+/// Documents that a node gives back to one that has lost them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenBack {
+    /// Each an envelope, LF and its tlog-proof, or a checkpoint note; raw, at most [`DOCUMENTS_PER_FRAME`].
+    pub documents: Vec<Vec<u8>>,
+    /// Whether there are more, from the next number on.
+    pub more: More,
 }
 
 /// The first frame of each side.

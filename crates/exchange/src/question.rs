@@ -8,7 +8,7 @@
 use custodia_format::Hash;
 
 use crate::codes::Refused;
-use crate::message::{AddCheckpoint, Cosigned, Hello};
+use crate::message::{AddCheckpoint, Cosigned, GivenBack, Hello};
 
 /// A statement as it travels: the envelope's exact bytes and the proof that its issuer's ledger holds it.
 ///
@@ -64,7 +64,8 @@ pub enum Question {
     /// Our own hello to this peer. Answer: [`Answer::Hello`].
     Hello,
     /// The peer's hello. The host checks the checkpoint of *our* ledger that it holds: signed by us and ahead of ours
-    /// means that we are rolled back. Answer: [`Answer::Done`].
+    /// means that we are rolled back. Answer: [`Answer::Done`]; after a refusal with `Code::RolledBack` the peer is asked
+    /// back what is ours, and the session ends with that code.
     Meet(Hello),
     /// Our cards, delegations and revocations that the peer lacks, given the newest card that it says it holds. In the
     /// order in which they are to be read. Answer: [`Answer::Cards`].
@@ -87,6 +88,16 @@ pub enum Question {
     /// What the peer knows of ledgers: our own, its own, others'. The host believes nothing that the ledger's key did not
     /// sign, and keeps what counts: durable before the answer, and before anything is cosigned. Answer: [`Answer::Done`].
     Hear(Vec<Vec<u8>>),
+    /// The peer has lost a part of its history and asks back what is its own or was said to it, from this document on: its
+    /// statements and those of ours to it, each with its proof, and the notes that these name. Answer:
+    /// [`Answer::GivenBack`], for as long as there is more.
+    GiveBack {
+        /// The number of the first document, 0 at the beginning.
+        from: u64,
+    },
+    /// Documents that the peer gives back to us. What verifies is kept, durable before the answer; what does not is dropped.
+    /// Answer: [`Answer::Done`].
+    TakeBack(GivenBack),
     /// Our newest durable checkpoint, as a note with all cosignatures we hold. Answer: [`Answer::Checkpoint`].
     Checkpoint,
     /// A consistency proof of our own ledger. Never asked with `old` 0. Answer: [`Answer::Consistency`].
@@ -154,6 +165,8 @@ pub enum Answer {
     Cards(Vec<Vec<u8>>),
     /// Notes, raw.
     Notes(Vec<Vec<u8>>),
+    /// Documents for a peer that has lost them.
+    GivenBack(GivenBack),
     /// A checkpoint note, raw.
     Checkpoint(Vec<u8>),
     /// Hashes of a consistency proof.

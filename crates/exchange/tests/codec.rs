@@ -1,7 +1,7 @@
 //! Bodies: what was written is read, what is read prints the same, and nothing else is taken.
 
 use custodia_exchange::message::{Cards, ErrorBody, Follows, Message, More, NOTES, WANT_RANGES, Want, WantRange, Wish};
-use custodia_exchange::{AddCheckpoint, Code, Cosigned, Document, Frame, FrameType, Hello, Signed};
+use custodia_exchange::{AddCheckpoint, Code, Cosigned, Document, Frame, FrameType, GivenBack, Hello, Signed};
 use custodia_format::Hash;
 use proptest::prelude::*;
 
@@ -30,6 +30,8 @@ fn samples() -> Vec<Message> {
         Message::Follows(Follows { release: hash, document: Document::Manifest, bytes: 1 << 30 }),
         Message::Kept(hash),
         Message::Notes(vec![b"a note\n".to_vec(), b"another\n".to_vec()]),
+        Message::AskBack(70_000),
+        Message::GivenBack(GivenBack { documents: vec![b"{}\nproof".to_vec(), b"a note\n".to_vec()], more: More::Yes }),
     ]
 }
 

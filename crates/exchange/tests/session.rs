@@ -8,8 +8,8 @@ mod authority;
 use authority::{Authority, package};
 use custodia_exchange::message::{Cards, ErrorBody, Message, More, Want, Wish};
 use custodia_exchange::{
-    AddCheckpoint, Answer, Code, Cosigned, Document, Event, Fetching, Frame, FrameReader, FrameType, Hello, NeedsIt,
-    Output, PeerFault, Phase, Question, Session, Signed, Turn,
+    AddCheckpoint, Answer, Code, Cosigned, Document, Event, Fetching, Frame, FrameReader, FrameType, GivenBack, Hello,
+    NeedsIt, Output, PeerFault, Phase, Question, Session, Signed, Turn,
 };
 use custodia_format::Hash;
 
@@ -229,6 +229,7 @@ fn what_the_peer_knows_of_ledgers_is_heard_before_anything_is_cosigned() {
     b.node.fails = Some(("Hear", Code::RolledBack));
     pump(&mut a, &mut b, WHOLE);
     assert_eq!(b.closed, Some(Code::RolledBack));
+    assert_eq!(b.sent.last().map(|frame| frame.kind), Some(FrameType::AskBack));
     assert!(b.sent.iter().all(|frame| frame.kind != FrameType::Cosigned && frame.kind != FrameType::AddCheckpoint));
     // Nor can it be left out: a checkpoint in its place is out of order.
     let (mut a, mut b) = pair();
@@ -236,6 +237,49 @@ fn what_the_peer_knows_of_ledgers_is_heard_before_anything_is_cosigned() {
     pump(&mut a, &mut b, WHOLE);
     let add = Message::AddCheckpoint(AddCheckpoint { old: 0, proof: Vec::new(), checkpoint: b"note".to_vec() });
     assert_eq!(refused(&mut b, &add).code(), Code::OutOfState);
+}
+
+#[test]
+fn who_has_lost_a_part_of_its_history_is_given_back_what_the_peer_holds_of_it() {
+    for documents in [0, 1, 64, 65, 1000] {
+        let (mut a, mut b) = pair();
+        // Some are long, so that a page takes several frames.
+        let long = |number: usize| vec![b'd'; if number % 50 == 7 { 200_000 } else { 100 + number }];
+        a.node.holds_of_peer = (0..documents).map(long).collect();
+        b.node.fails = Some(("Meet", Code::RolledBack));
+        pump(&mut a, &mut b, WHOLE);
+        assert_eq!(b.node.taken_back, a.node.holds_of_peer, "{documents}");
+        assert_eq!((b.closed, &b.fault, &a.fault), (Some(Code::RolledBack), &None, &None));
+        // Nothing else happened in that session.
+        let kinds: Vec<FrameType> = b.sent.iter().map(|frame| frame.kind).collect();
+        assert!(kinds[1..].iter().all(|kind| *kind == FrameType::AskBack), "{kinds:?}");
+        assert!(a.node.taken_back.is_empty() && a.node.kept.is_empty() && b.node.kept.is_empty());
+    }
+}
+
+#[test]
+fn nothing_is_given_back_to_who_did_not_ask_and_no_page_is_empty_for_ever() {
+    let given = |documents| Message::GivenBack(GivenBack { documents, more: More::Yes });
+    let (mut a, mut b) = pair();
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(refused(&mut b, &given(Vec::new())).code(), Code::OutOfState);
+
+    let (_, mut b) = pair();
+    b.node.fails = Some(("Meet", Code::RolledBack));
+    b.run();
+    let hello = Message::Hello(Hello {
+        card: Hash::of(b"card"),
+        origin: "a/b/1".to_owned(),
+        size: 1,
+        held_card: None,
+        held_checkpoint: Vec::new(),
+    });
+    b.session.handle_frame(hello.to_frame()).unwrap();
+    b.run();
+    assert_eq!(b.sent.last().map(|frame| frame.kind), Some(FrameType::AskBack));
+    b.session.handle_frame(given(Vec::new()).to_frame()).unwrap();
+    b.run();
+    assert_eq!(b.closed, Some(Code::RolledBack));
 }
 
 #[test]

@@ -23,6 +23,8 @@ fn answer(host: &dyn Host, peer: &Peer, question: Question) -> Answer {
         Question::LearnCards { newest, envelopes } => host.learn_cards(peer, &newest, &envelopes).map(done),
         Question::Notes => host.notes(peer).map(Answer::Notes),
         Question::Hear(notes) => host.hear(peer, &notes).map(done),
+        Question::GiveBack { from } => host.give_back(peer, from).map(Answer::GivenBack),
+        Question::TakeBack(given) => host.take_back(peer, &given).map(done),
         Question::Checkpoint => host.checkpoint(peer).map(Answer::Checkpoint),
         Question::Consistency { old, new } => host.consistency(old, new).map(Answer::Consistency),
         Question::Witness(add) => Ok(Answer::Witnessed(host.witness(peer, &add))),

@@ -15,7 +15,9 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use custodia_exchange::{AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, Hello, Refused, Signed, Wanted};
+use custodia_exchange::{
+    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Wanted,
+};
 use custodia_format::Hash;
 use custodia_format::key::{KeyId, PublicKey};
 use custodia_format::text::Label;
@@ -77,6 +79,19 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// [`Refused`], which ends the session.
     fn hear(&self, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused>;
+
+    /// What this peer, who has lost a part of its history, asks back, from this document on: its own statements and those of
+    /// ours to it, each with its proof, and the notes that these name. No more than one frame holds.
+    ///
+    /// # Errors
+    /// [`Refused`], which ends the session.
+    fn give_back(&self, peer: &Peer, from: u64) -> Result<GivenBack, Refused>;
+
+    /// What the peer gives back to us. What verifies is kept, durable; what does not is dropped.
+    ///
+    /// # Errors
+    /// [`Refused`], which ends the session.
+    fn take_back(&self, peer: &Peer, given: &GivenBack) -> Result<(), Refused>;
 
     /// Our newest durable checkpoint: a whole note.
     ///

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use custodia_format::body::Body;
+use custodia_format::note::Vkey;
 use custodia_format::text::LedgerName;
 use custodia_format::{Hash, limits};
 use custodia_ledger::{Folder, Ledger};
@@ -44,6 +45,19 @@ impl Past {
         open.insert(name.generation, ledger.clone());
         Ok(ledger)
     }
+}
+
+/// The key of one of our ledgers.
+pub(crate) fn vkey(node: &Node, ledger: &LedgerName) -> Result<Vkey, Failure> {
+    if *ledger == node.config().ledger {
+        return Ok(node.ledger_vkey().clone());
+    }
+    let (_, statement) = own_card(node)?;
+    let vkey = match &statement.body {
+        Body::Card(card) => card.ledger(ledger).map(|ledger| ledger.vkey.clone()),
+        _ => None,
+    };
+    vkey.ok_or_else(|| Failure::new(Code::UnknownStatement, "This ledger is not one of this node.").at(ledger))
 }
 
 /// Where the proof of a statement lies that a peer gave back after this home had lost it.

@@ -107,7 +107,6 @@ pub(crate) fn confront(node: &Node, peer: &KeyId, note: &Note) -> Result<(), Ref
             tracing::error!(why, "a peer holds a checkpoint of this ledger that is ahead");
             // The next generation begins after it.
             witness::keep(node.home(), peer, Whose::Ours, note).map_err(refused)?;
-            node.heard().mark(*peer);
             Err(WireCode::RolledBack.into())
         }
         Ok(_) | Err(_) => Ok(()),

@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use custodia_exchange::{AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, Hello, NeedsIt, Refused, Signed};
+use custodia_exchange::message::More;
+use custodia_exchange::{
+    AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, GivenBack, Hello, NeedsIt, Refused, Signed,
+};
 use custodia_format::Hash;
 use custodia_format::body::{Body, Consignment};
 use custodia_format::key::{KeyId, PublicKey};
@@ -18,6 +21,7 @@ use custodia_index::Row;
 use custodia_net::{Host, Incoming, Outgoing, Peer};
 
 use crate::author::{self, BoundBy, Draft};
+use crate::back::{self, Lost};
 use crate::failure::{Code, Failure};
 use crate::home;
 use crate::node::Node;
@@ -32,6 +36,8 @@ pub(crate) struct Station {
     node: Arc<Node>,
     /// Under which checkpoint a statement went to its reader, who may have cosigned that one meanwhile.
     sent_under: Mutex<HashMap<(KeyId, Hash), At>>,
+    /// What peers that have lost a part of their history are being given back.
+    giving: Mutex<HashMap<KeyId, Arc<Vec<Lost>>>>,
     /// Who wants to know how deliveries go.
     watch: Arc<Watch>,
 }
@@ -39,7 +45,7 @@ pub(crate) struct Station {
 impl Station {
     /// The station of a node; deliveries are reported to the watch.
     pub(crate) fn new(node: Arc<Node>, watch: Arc<Watch>) -> Self {
-        Self { node, sent_under: Mutex::default(), watch }
+        Self { node, sent_under: Mutex::default(), giving: Mutex::default(), watch }
     }
 
     fn authority(&self, peer: &Peer) -> Result<Arc<Authority>, Refused> {
@@ -141,6 +147,26 @@ impl Station {
     }
 }
 
+/// A statement as it travels where several do: an envelope, which is one line, LF, and the proof that its issuer's ledger
+/// holds it.
+pub(crate) fn signed_of(document: &[u8]) -> Option<Signed> {
+    let end = document.iter().position(|byte| *byte == b'\n')?;
+    let (envelope, proof) = document.split_at(end);
+    Some(Signed { envelope: envelope.to_vec(), tlog_proof: proof.get(1..).unwrap_or_default().to_vec() })
+}
+
+/// Keeps the cards, delegations and revocations of an authority that it has learned, each with its proof.
+pub(crate) fn learn(node: &Node, authority: &Authority, cards: &[Signed]) -> Result<(), Failure> {
+    for card in cards.iter().filter(|card| authority.knows(&card.digest())) {
+        let path = node.home().peer(&authority.root).join(format!("{}.json", card.digest()));
+        if !path.is_file() {
+            home::write_durably(&path, &card.envelope)?;
+        }
+        proofs::keep_theirs(node, authority, card)?;
+    }
+    node.peers().read_again(node.home(), &node.trust()?)
+}
+
 /// The root key of a card statement of ours.
 pub(crate) fn own_root(card: &Statement) -> Option<KeyId> {
     match &card.body {
@@ -209,15 +235,8 @@ impl Host for Station {
     }
 
     fn learn_cards(&self, peer: &Peer, newest: &Hash, cards: &[Vec<u8>]) -> Result<(), Refused> {
-        // An envelope is one line: what follows its first LF is the proof that its issuer's ledger holds it.
-        let cards: Vec<Signed> = cards
-            .iter()
-            .map(|card| {
-                let end = card.iter().position(|byte| *byte == b'\n').ok_or(Refused::new(WireCode::Cards))?;
-                let (envelope, proof) = card.split_at(end);
-                Ok(Signed { envelope: envelope.to_vec(), tlog_proof: proof.get(1..).unwrap_or_default().to_vec() })
-            })
-            .collect::<Result<_, Refused>>()?;
+        let cards = cards.iter().map(|card| signed_of(card).ok_or(Refused::new(WireCode::Cards)));
+        let cards = cards.collect::<Result<Vec<Signed>, Refused>>()?;
         let mut authority = Authority::clone(&*self.authority(peer)?);
         authority.learn(cards.iter().map(|card| card.envelope.clone()).collect());
         if authority.newest().is_none_or(|(digest, _)| digest != newest) {
@@ -227,15 +246,7 @@ impl Host for Station {
             refused(failure);
             Refused::new(WireCode::Inconsistent)
         })?;
-        for card in cards.iter().filter(|card| authority.knows(&card.digest())) {
-            let path = self.node.home().peer(&peer.root).join(format!("{}.json", card.digest()));
-            if !path.is_file() {
-                home::write_durably(&path, &card.envelope).map_err(refused)?;
-            }
-            proofs::keep_theirs(&self.node, &authority, card).map_err(refused)?;
-        }
-        let trust = self.node.trust().map_err(refused)?;
-        self.node.peers().read_again(self.node.home(), &trust).map_err(refused)
+        learn(&self.node, &authority, &cards).map_err(refused)
     }
 
     fn notes(&self, peer: &Peer) -> Result<Vec<Vec<u8>>, Refused> {
@@ -244,6 +255,25 @@ impl Host for Station {
 
     fn hear(&self, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
         gossip::hear(&self.node, peer, notes)
+    }
+
+    fn give_back(&self, peer: &Peer, from: u64) -> Result<GivenBack, Refused> {
+        let mut giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        // Listed once and read page by page: a page that is asked for twice is given twice.
+        if from == 0 || !giving.contains_key(&peer.root) {
+            giving.insert(peer.root, Arc::new(back::list(&self.node, &peer.root).map_err(refused)?));
+        }
+        let list = giving.get(&peer.root).cloned().unwrap_or_default();
+        drop(giving);
+        back::page(&self.node, &peer.root, &list, from).map_err(refused)
+    }
+
+    fn take_back(&self, peer: &Peer, given: &GivenBack) -> Result<(), Refused> {
+        back::take(&self.node, &peer.root, &given.documents).map_err(refused)?;
+        if given.more == More::No {
+            self.node.heard().mark(peer.root);
+        }
+        Ok(())
     }
 
     fn checkpoint(&self, _: &Peer) -> Result<Vec<u8>, Refused> {

@@ -8,6 +8,7 @@ pub mod api;
 mod ask;
 pub mod auditors;
 mod author;
+mod back;
 mod claims;
 pub mod config;
 mod convert;

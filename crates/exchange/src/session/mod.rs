@@ -10,6 +10,7 @@
 //! - A package's manifest and content are asked for and served only after its consignment is kept by both.
 //! - At most one package each way is under way; the others wait in order.
 
+mod back;
 mod checkpoints;
 mod incoming;
 mod opening;
@@ -27,7 +28,7 @@ pub use waiting::{Turn, Waiting};
 use crate::codes::{Code, Refused};
 use crate::fault::PeerFault;
 use crate::frame::{Frame, FrameType};
-use crate::message::{ErrorBody, Follows, Hello, Message, Want, Wish};
+use crate::message::{ErrorBody, Follows, Hello, Message, More, Want, Wish};
 use crate::question::{Answer, NeedsIt, Question, Signed};
 use crate::transfer::{Document, Event, Phase};
 
@@ -125,6 +126,8 @@ enum Pending {
     Notes,
     Learn,
     Hear,
+    GiveBack,
+    TakeBack { taken: u64, more: More },
     Newest,
     Consistency { note: Vec<u8>, size: u64, then: Option<(Signed, Said)> },
     Witness,
@@ -295,12 +298,18 @@ impl Session {
     }
 
     fn read(&mut self, frame: &Frame) -> Result<(), PeerFault> {
+        if self.opening.is_taking_back() && frame.kind != FrameType::GivenBack {
+            // It crossed our question on the wire.
+            return Ok(());
+        }
         let message = Message::parse(frame)?;
         let allowed = match frame.kind {
             FrameType::Hello => self.opening == Opening::AwaitHello,
             FrameType::Cards => self.opening == Opening::AwaitCards,
             FrameType::Notes => self.opening == Opening::AwaitNotes,
             FrameType::AddCheckpoint | FrameType::Cosigned => self.opening.is_past_notes(),
+            FrameType::AskBack => self.is_met(),
+            FrameType::GivenBack => self.opening.is_taking_back(),
             FrameType::Error => true,
             FrameType::Statement | FrameType::Want | FrameType::Follows | FrameType::Kept => self.is_open(),
         };
@@ -311,6 +320,8 @@ impl Session {
             Message::Hello(hello) => self.read_hello(hello),
             Message::Cards(cards) => self.read_cards(cards)?,
             Message::Notes(notes) => self.ask(Question::Hear(notes), Pending::Hear),
+            Message::AskBack(from) => self.ask(Question::GiveBack { from }, Pending::GiveBack),
+            Message::GivenBack(given) => self.read_given_back(given),
             Message::AddCheckpoint(add) => self.ask(Question::Witness(add), Pending::Witness),
             Message::Cosigned(cosigned) => self.read_cosigned(cosigned)?,
             Message::Statement(signed) => self.read_statement(signed)?,
@@ -330,6 +341,11 @@ impl Session {
             (Pending::Notes, Answer::Notes(notes)) => self.say_notes(notes),
             (Pending::Learn, Answer::Done) => self.opening = Opening::AwaitNotes,
             (Pending::Hear, Answer::Done) => self.notes_heard(),
+            (Pending::GiveBack, Answer::GivenBack(given)) => self.give_back(given),
+            (Pending::TakeBack { taken, more }, Answer::Done) => self.taken_back(taken, more),
+            (Pending::Meet | Pending::Hear, Answer::Refused(refused)) if refused.code == Code::RolledBack => {
+                self.ask_back(0);
+            }
             (Pending::Newest, Answer::Checkpoint(note)) => self.submit(note)?,
             (Pending::Consistency { note, size, then }, Answer::Consistency(proof)) => {
                 self.add_checkpoint(note, size, proof);

@@ -29,6 +29,12 @@ pub(super) enum Opening {
     Checkpoints { ours: Judged, theirs: Judged },
     /// Everything else may begin.
     Open,
+    /// We have lost a part of our history: the peer gives back what it holds of it, from this document on. Nothing else
+    /// happens in this session.
+    TakingBack {
+        /// Documents that were taken.
+        taken: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,10 @@ pub(super) enum Judged {
 }
 
 impl Opening {
+    pub(super) fn is_taking_back(&self) -> bool {
+        matches!(self, Opening::TakingBack { .. })
+    }
+
     pub(super) fn is_past_notes(&self) -> bool {
         matches!(self, Opening::Checkpoints { .. } | Opening::Open)
     }

@@ -52,6 +52,9 @@ impl Session {
             Opening::Checkpoints { .. } => {
                 return waiting("checkpoints are being cosigned", Turn::Theirs, "packages may be handed over");
             }
+            Opening::TakingBack { .. } => {
+                return waiting("the peer gives back what was lost here", Turn::Theirs, "the session ends");
+            }
             Opening::Open => {}
         }
         if let Some(sending) = &self.sending {
@@ -84,6 +87,8 @@ fn on_host(pending: &Pending) -> Waiting {
         Pending::Meet | Pending::Cards | Pending::Learn => {
             ("cards are being verified", "notes of ledgers are exchanged")
         }
+        Pending::GiveBack => ("what the peer has lost is being read", "it is given back"),
+        Pending::TakeBack { .. } => ("what was lost here is being kept", "more is asked for, or the session ends"),
         Pending::Notes => ("what we know of ledgers is being read", "it is passed on"),
         Pending::Hear => ("what the peer knows of ledgers is being judged", "checkpoints are judged"),
         Pending::Newest | Pending::Consistency { .. } => ("our checkpoint is being proven", "the peer cosigns it"),

@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 
-use custodia_exchange::{Answer, Code, Consigned, Cosigned, Hello, NeedsIt, Question, Refused, Signed};
+use custodia_exchange::message::{DOCUMENTS_PER_FRAME, More};
+use custodia_exchange::{Answer, Code, Consigned, Cosigned, GivenBack, Hello, NeedsIt, Question, Refused, Signed};
 use custodia_format::Hash;
 use custodia_format::body::{Acceptance, Body, Consignment, Limits, Onward, Receipt, Recipient, Refusal, Release};
 use custodia_format::checkpoint::{self, Checkpoint};
@@ -48,6 +49,9 @@ pub struct Authority {
     /// What it passes on, and what it was told.
     pub notes: Vec<Vec<u8>>,
     pub heard: Vec<Vec<u8>>,
+    /// What it holds that the peer may have lost, and what it was given back itself.
+    pub holds_of_peer: Vec<Vec<u8>>,
+    pub taken_back: Vec<Vec<u8>>,
     pub kept: Vec<(Hash, Option<Hash>)>,
     pub owed: Vec<Hash>,
     pub settled: Vec<Hash>,
@@ -79,6 +83,8 @@ impl Authority {
             packages: HashMap::new(),
             notes: Vec::new(),
             heard: Vec::new(),
+            holds_of_peer: Vec::new(),
+            taken_back: Vec::new(),
             kept: Vec::new(),
             owed: Vec::new(),
             settled: Vec::new(),
@@ -211,6 +217,16 @@ impl Authority {
             Question::Notes => Answer::Notes(self.notes.clone()),
             Question::Hear(notes) => {
                 self.heard.extend(notes);
+                Answer::Done
+            }
+            Question::GiveBack { from } => {
+                let rest = self.holds_of_peer.iter().skip(usize::try_from(from).unwrap());
+                let documents: Vec<Vec<u8>> = rest.clone().take(DOCUMENTS_PER_FRAME).cloned().collect();
+                let more = if rest.count() > documents.len() { More::Yes } else { More::No };
+                Answer::GivenBack(GivenBack { documents, more })
+            }
+            Question::TakeBack(given) => {
+                self.taken_back.extend(given.documents);
                 Answer::Done
             }
             Question::Checkpoint => Answer::Checkpoint(self.checkpoint().print().into_bytes()),

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use custodia_exchange::{
-    AddCheckpoint, Answer, Code, Consigned, Cosigned, Cursor, Document, Event, Hello, Midstates, Question, Refused,
-    Signed, Wanted,
+    AddCheckpoint, Answer, Code, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Midstates, Question,
+    Refused, Signed, Wanted,
 };
 use custodia_format::Hash;
 use custodia_format::key::{PublicKey, SigningKey};
@@ -165,6 +165,14 @@ impl Host for Node {
 
     fn hear(&self, _: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
         answers!(self.ask(Question::Hear(notes.to_vec())), Answer::Done => ())
+    }
+
+    fn give_back(&self, _: &Peer, from: u64) -> Result<GivenBack, Refused> {
+        answers!(self.ask(Question::GiveBack { from }), Answer::GivenBack(given) => given)
+    }
+
+    fn take_back(&self, _: &Peer, given: &GivenBack) -> Result<(), Refused> {
+        answers!(self.ask(Question::TakeBack(given.clone())), Answer::Done => ())
     }
 
     fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Refused> {

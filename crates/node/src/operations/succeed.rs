@@ -30,8 +30,9 @@ use crate::witness::{self, Filed};
 use crate::{Node, generations};
 use held::Held;
 
-/// How long each peer is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long each peer is waited for, which gives back what was lost here: years of statements over a slow link. One that is
+/// not there is found out much sooner.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What opens the next generation.
 #[derive(Debug, Clone, Default)]

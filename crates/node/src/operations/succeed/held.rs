@@ -1,14 +1,14 @@
 //! What a home still holds of its ledger's documents: those of its own entries, and those that lie on the shelves without
 //! an entry, because the entry was lost with a newer copy or because a peer gave them back.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use custodia_format::body::{Body, Card};
 use custodia_format::entry::Entry;
 use custodia_format::kind::Kind;
-use custodia_format::statement::Statement;
-use custodia_format::text::Time;
+use custodia_format::statement::{Head, Statement};
 use custodia_format::{Hash, limits};
 use custodia_ledger::{ReadError, Shelf};
 
@@ -29,7 +29,7 @@ pub(super) struct Held {
 struct Beside {
     digest: Hash,
     entry: Entry,
-    said: (Time, Option<u64>),
+    head: Head,
     card: Option<Card>,
 }
 
@@ -94,10 +94,40 @@ fn beside(node: &Node) -> Result<Vec<Beside>, Failure> {
             Body::Card(card) if author::is_ours(node, &head.ledger) => Some(*card),
             _ => None,
         };
-        found.push(Beside { digest, entry: Entry::of(&bytes), said: (head.issued_at, head.sequence), card });
+        found.push(Beside { digest, entry: Entry::of(&bytes), head, card });
     }
-    found.sort_by_key(|beside| (beside.said, beside.digest));
-    Ok(found)
+    Ok(in_order(found))
+}
+
+/// The order in which statements were said, as far as they tell: each after what it answers and after the one before it in its
+/// chain; else by the clocks of those who said them.
+fn in_order(mut found: Vec<Beside>) -> Vec<Beside> {
+    found.sort_by_key(|beside| (beside.head.issued_at, beside.head.sequence, beside.digest));
+    let link = |head: &Head, sequence: u64| Some((head.ledger.custodian(), head.package?.root, sequence));
+    let by_digest: HashMap<Hash, usize> = found.iter().map(|beside| beside.digest).zip(0..).collect();
+    let links = found.iter().zip(0..).filter_map(|(beside, at)| Some((link(&beside.head, beside.head.sequence?)?, at)));
+    let by_link: HashMap<_, usize> = links.collect();
+    let before = |at: usize| {
+        let head = found.get(at).map(|beside| &beside.head);
+        let answered = head.and_then(|head| by_digest.get(&head.in_reply_to?));
+        let previous = head.and_then(|head| by_link.get(&link(head, head.sequence?.checked_sub(1)?)?));
+        [answered, previous].into_iter().flatten().copied()
+    };
+    // Each is entered once, so that statements that name each other in a circle end somewhere.
+    let mut entered = vec![false; found.len()];
+    let mut enter = |at: usize| entered.get_mut(at).is_some_and(|entered| !std::mem::replace(entered, true));
+    let mut order = Vec::with_capacity(found.len());
+    for start in 0..found.len() {
+        let mut path: Vec<usize> = enter(start).then_some(start).into_iter().collect();
+        while let Some(at) = path.last().copied() {
+            match before(at).find(|earlier| enter(*earlier)) {
+                Some(earlier) => path.push(earlier),
+                None => order.extend(path.pop()),
+            }
+        }
+    }
+    let mut found: Vec<Option<Beside>> = found.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|at| found.get_mut(at)?.take()).collect()
 }
 
 /// This authority, by all its cards, delegations and revocations that are here.
