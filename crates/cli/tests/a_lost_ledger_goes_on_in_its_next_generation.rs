@@ -91,3 +91,56 @@ fn a_restored_home_succeeds_and_its_peers_follow() {
     judges.stop();
     theirs.stop();
 }
+
+#[test]
+fn what_an_older_copy_signed_by_itself_is_kept_and_never_shown_as_logged() {
+    let place = Place::new();
+    let (lab, prosecutor) = place.pair();
+    let first = lab.seals(&place.source(1, 1000));
+    let theirs = prosecutor.serves();
+    lab.asks(&Authority::sends(&first, &prosecutor));
+    let backup = copied(&lab, &place, "backup");
+    let second = lab.seals(&place.source(2, 1000));
+    lab.asks(&Authority::sends(&second, &prosecutor));
+    theirs.stop();
+    restored(&lab, &backup);
+
+    // Nobody can be asked: the older copy signs on, over the places where the lost statements stood.
+    let third = lab.seals(&place.source(3, 1000));
+    lab.asks(&[&"send", &third, &"--to", &"prosecutor.example"]);
+    let theirs = prosecutor.serves();
+    lab.asks(&[&"ledger", &"succeed"]);
+    lab.is_sound();
+    assert_eq!(lab.said_of(&second), ["seal", "release", "consignment", "receipt"]);
+    assert_eq!(lab.said_of(&third), ["seal", "release"]);
+    // The release that nobody saw is void; a new one is made, and arrives.
+    let queue = lab.asks(&[&"queue"]);
+    let packages: Vec<&str> = queue.as_array().unwrap().iter().map(|one| one["package"].as_str().unwrap()).collect();
+    assert_eq!(packages, [first.as_str(), second.as_str()]);
+    lab.asks(&Authority::sends(&third, &prosecutor));
+    assert_eq!(lab.said_of(&third), ["seal", "release", "release", "consignment", "receipt"]);
+
+    // What the statements speak of was lost with them: who holds it hands it over again.
+    lab.fails("E-STATE", 1, &[&"prove", &second]).says("what", "manifest");
+    let ours = lab.serves();
+    prosecutor.asks(&Authority::sends(&second, &lab));
+    ours.stop();
+
+    let trust = place.file("trust", lab.says(&["trust", "export"]).as_bytes());
+    for (package, expected) in [(&first, 0), (&second, 0), (&third, 11)] {
+        let proof = place.path(package);
+        lab.asks(&[&"prove", package, &"--out", &proof]);
+        let (exit, report) = verified(&lab, &proof, &trust);
+        assert_eq!(exit, Some(expected), "{report:#}");
+        let findings = report["report"]["findings"].as_array().unwrap();
+        let cannot = findings.iter().filter(|one| one["class"] == "cannot-tell");
+        let mut cannot: Vec<&str> = cannot.map(|one| one["code"].as_str().unwrap()).collect();
+        cannot.sort_unstable();
+        cannot.dedup();
+        // Nobody saw the seal and the first release when they were made: that is said, and nothing worse.
+        let expected: &[&str] =
+            if expected == 0 { &[] } else { &["key-time", "not-logged", "one-sided-handover", "time-unbounded"] };
+        assert_eq!(cannot, expected);
+    }
+    theirs.stop();
+}

@@ -22,7 +22,7 @@ use crate::failure::{Code, Failure};
 use crate::host::{Station, owed};
 use crate::peers::Authority;
 use crate::watch::{News, Watch};
-use crate::{Node, author, edge, keys};
+use crate::{Node, author, edge, keys, proofs};
 
 /// How long an outbox without work sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -180,7 +180,8 @@ fn wait_seconds(failures: u32) -> u64 {
 fn work(node: &Node) -> Result<BTreeMap<KeyId, Work>, Failure> {
     let mut all: BTreeMap<KeyId, Work> = BTreeMap::new();
     for row in author::own_of_kind(node, &Kind::Release)? {
-        if is_answered(node, &row.digest)? {
+        // A release that nobody saw before its ledger ended is void: it is made anew, or not at all.
+        if is_answered(node, &row.digest)? || proofs::is_lost(node, &row)? {
             continue;
         }
         if let Some(Body::Release(body)) = author::statement(node, &row.digest)?.map(|statement| statement.body) {

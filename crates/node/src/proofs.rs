@@ -75,6 +75,12 @@ pub(crate) fn ours(
     Ok(Some((TlogProof { extra: None, index, hashes, checkpoint }, at)))
 }
 
+/// Whether a statement of ours can no longer be shown to be logged: nobody had seen it when its ledger ended.
+pub(crate) fn is_lost(node: &Node, row: &Row) -> Result<bool, Failure> {
+    let current = row.ledger == node.config().ledger.to_string();
+    Ok(!current && ours(node, row, &witness::ours(node.home()), Under::Quorum(0))?.is_none())
+}
+
 /// The notes whose root is this tree's: an older copy that had signed on by itself has others.
 fn of_its_past<'a>(ledger: &Ledger, notes: impl Iterator<Item = &'a Filed>) -> Result<Vec<&'a Filed>, Failure> {
     let mut past = Vec::new();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{Transfer, TransferState};
 use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
-use crate::{Node, author};
+use crate::{Node, author, proofs};
 
 /// What was handed over, and how far it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,7 +28,14 @@ impl Operation for Queue {
         if let Some(online) = node.online().filter(|_| self.now) {
             online.wake();
         }
-        author::own_of_kind(node, &Kind::Release)?.iter().map(|row| transfer(node, row)).collect()
+        let mut transfers = Vec::new();
+        for row in author::own_of_kind(node, &Kind::Release)? {
+            // One that nobody saw before its ledger ended goes to nobody.
+            if !proofs::is_lost(node, &row)? {
+                transfers.push(transfer(node, &row)?);
+            }
+        }
+        Ok(transfers)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::failure::{Code, Failure};
 use crate::keys;
 use crate::outbox::Online;
 use crate::watch::News;
-use crate::{Node, packages, receive};
+use crate::{Node, packages, proofs, receive};
 
 /// How long a peer that was met and then went away is waited for.
 const COMES_BACK: Duration = Duration::from_secs(120);
@@ -182,7 +182,7 @@ fn open_release(node: &Node, root: &Hash, peer: &KeyId) -> Result<Option<Hash>, 
         let body = author::statement(node, &row.digest)?.map(|statement| statement.body);
         if matches!(body, Some(Body::Release(body)) if body.recipient.root == *peer) {
             let is_refused = node.index().answers(&row.digest)?.iter().any(|row| row.kind == Kind::Refusal.to_string());
-            return Ok((!is_refused).then_some(row.digest));
+            return Ok((!is_refused && !proofs::is_lost(node, row)?).then_some(row.digest));
         }
     }
     Ok(None)
