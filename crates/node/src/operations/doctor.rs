@@ -42,6 +42,7 @@ impl Operation for Doctor {
             room(node)?,
             clock(node)?,
             peers(node),
+            witnesses(node),
             queue(node)?,
             index(node)?,
             Check { name: "socket".to_owned(), ok: true, seen: socket(node) },
@@ -124,6 +125,25 @@ fn peers(node: &Node) -> Check {
         (_, false) => format!("no card of {}", without.join(", ")),
     };
     Check { name: "peers".to_owned(), ok: without.is_empty(), seen }
+}
+
+/// Who has cosigned our newest checkpoint: a proof is worth what those who saw the ledger are worth.
+fn witnesses(node: &Node) -> Check {
+    let size = node.ledger().size();
+    let has_cosigned = |peer: &&Arc<Authority>| {
+        witness::of_peer(node.home(), &peer.root, Whose::Ours).last().is_some_and(|filed| filed.size >= size)
+    };
+    let all = node.peers().all();
+    let (with, without): (Vec<_>, Vec<_>) = all.iter().partition(has_cosigned);
+    let names = |peers: &[&Arc<Authority>]| match peers {
+        [] => "nobody".to_owned(),
+        some => some.iter().map(|peer| peer.name.to_string()).collect::<Vec<_>>().join(", "),
+    };
+    let mut seen = format!("size {size} is cosigned by {}", names(&with));
+    if !without.is_empty() {
+        seen.push_str(&format!("; not yet by {}", names(&without)));
+    }
+    Check { name: "witnesses".to_owned(), ok: true, seen }
 }
 
 fn queue(node: &Node) -> Result<Check, Failure> {

@@ -220,7 +220,7 @@ fn what_the_ledger_did_not_sign_says_nothing_of_it() {
     all.desk.station.hear(&all.court.as_peer(), &[b"no note".to_vec(), Vec::new()]).unwrap();
     assert_ne!(all.desk.node.heard().when(&all.court.as_peer().root), before);
     for folder in ["told", "claimed", "contradictions"] {
-        assert_eq!(all.files(&all.desk, folder), [PathBuf::new(); 0], "{folder}");
+        assert!(all.files(&all.desk, folder).is_empty(), "{folder}");
     }
     let grown = all.grows();
     let proof = all.lab.station.consistency(size, grown).unwrap();
