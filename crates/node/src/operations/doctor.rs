@@ -225,7 +225,7 @@ fn damaged(node: &Node) -> Vec<Check> {
 fn ledgers_of_others(node: &Node) -> Vec<Check> {
     let checked = |peer: &Authority| match of_peer(node, peer) {
         Ok(checks) => checks,
-        Err(failure) => vec![Check { name: "witness".to_owned(), ok: false, seen: failure.to_string() }],
+        Err(failure) => vec![Check { name: "others".to_owned(), ok: false, seen: failure.to_string() }],
     };
     node.peers().all().iter().flat_map(|peer| checked(peer)).collect()
 }
@@ -251,7 +251,8 @@ fn of_peer(node: &Node, peer: &Authority) -> Result<Vec<Check>, Failure> {
                 found.origin
             )
         };
-        checks.push(Check { name: "witness".to_owned(), ok: false, seen });
+        let name = if found.is_fork() { "fork" } else { "unproven" };
+        checks.push(Check { name: name.to_owned(), ok: false, seen });
     }
     for ledger in peer.ledgers() {
         for claim in Claims::of(node.home(), peer.root, ledger).open()? {
@@ -260,7 +261,7 @@ fn of_peer(node: &Node, peer: &Authority) -> Result<Vec<Check>, Failure> {
                 ledger.name(),
                 claim.checkpoint.size
             );
-            checks.push(Check { name: "witness".to_owned(), ok: true, seen });
+            checks.push(Check { name: "claim".to_owned(), ok: true, seen });
         }
     }
     Ok(checks)

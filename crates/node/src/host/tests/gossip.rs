@@ -93,7 +93,10 @@ impl Party {
 
     fn doctor(&self) -> Vec<(bool, String)> {
         let checks = self.perform(op::Doctor {}).checks.into_iter();
-        checks.filter(|check| check.name == "witness").map(|check| (check.ok, check.seen)).collect()
+        checks
+            .filter(|check| ["fork", "unproven", "claim"].contains(&check.name.as_str()))
+            .map(|check| (check.ok, check.seen))
+            .collect()
     }
 }
 
