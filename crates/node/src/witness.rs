@@ -170,12 +170,15 @@ pub(crate) fn known_keys(node: &Node) -> Vec<(Option<KeyId>, Vkey)> {
 
 /// What we witnessed last of a peer's ledger.
 pub(crate) fn last(node: &Node, peer: &KeyId, ledger: &Vkey) -> Result<Option<SignedCheckpoint>, Failure> {
-    node.witnessed().last(peer, ledger).map_err(|error| unusable(&error))
+    node.witnessed().last(peer, ledger).map_err(unusable)
 }
 
 /// What the witness memory says of itself.
-pub(crate) fn unusable(error: &WitnessError) -> Failure {
-    Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))
+pub(crate) fn unusable(error: WitnessError) -> Failure {
+    match error {
+        WitnessError::Storage(error) => error.into(),
+        error => Failure::new(Code::Malformed, format!("What was witnessed cannot be used: {error}.")),
+    }
 }
 
 /// Judges and cosigns a peer's checkpoint: C2SP tlog-witness. What is given back is durable.
@@ -261,7 +264,7 @@ fn judge(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint, note: 
                 }
                 return refused(422);
             }
-            Err(error) => return Err(unusable(&error)),
+            Err(error) => return Err(unusable(error)),
         }
     };
     let checkpoint = signed.checkpoint();
