@@ -161,8 +161,14 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
         // Whoever is called for a delivery cosigns at that.
         let lacking: Vec<KeyId> = lacking.into_iter().filter(|peer| !under_way.contains(peer)).collect();
         for peer in round.due(&lacking, now) {
-            let (node, online, nothing) = (node.clone(), online.clone(), Work::default());
-            attempts.spawn(async move { (peer, Purpose::Witness, attempt(&node, &online, &peer, nothing).await) });
+            let (authority, online) = (node.peers().rooted(&peer), online.clone());
+            attempts.spawn(async move {
+                let greeted = match authority {
+                    Some(authority) => greet(&online, &authority).await,
+                    None => Ok(()),
+                };
+                (peer, Purpose::Witness, greeted)
+            });
         }
         next = round.next().map_or(next, |due| next.min(due));
         tokio::select! {

@@ -3,8 +3,8 @@
 //! They are what bounds time in a proof, so each is kept as the very bytes that statements name, under the peer's
 //! folder: `cosigned/` holds notes of our ledger with that peer's line, `witnessed/` notes of the peer's ledger with
 //! ours. A name is `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. What we
-//! cosigned last is the ledger crate's `WitnessMemory`, which decides together with what others told ([`crate::claims`]); these files
-//! are what was said of it.
+//! cosigned last is the ledger crate's `WitnessMemory`, which decides together with what others told ([`crate::claims`]);
+//! these files are what was said of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,6 +110,12 @@ pub(crate) fn ours(home: &Home) -> Vec<Filed> {
     let mut notes: Vec<Filed> = peers(home).iter().flat_map(|peer| of_peer(home, peer, Whose::Ours)).collect();
     notes.sort();
     notes
+}
+
+/// Whether a peer has cosigned our newest checkpoint.
+pub(crate) fn has_newest(node: &Node, peer: &KeyId) -> bool {
+    let newest = At { generation: node.config().ledger.generation, size: node.ledger().size() };
+    of_peer(node.home(), peer, Whose::Ours).last().is_some_and(|filed| filed.at >= newest)
 }
 
 /// Adds to a note what others cosigned of the same text: each key once, its earliest time.

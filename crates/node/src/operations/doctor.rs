@@ -130,11 +130,8 @@ fn peers(node: &Node) -> Check {
 /// Who has cosigned our newest checkpoint: a proof is worth what those who saw the ledger are worth.
 fn witnesses(node: &Node) -> Check {
     let size = node.ledger().size();
-    let has_cosigned = |peer: &&Arc<Authority>| {
-        witness::of_peer(node.home(), &peer.root, Whose::Ours).last().is_some_and(|filed| filed.size >= size)
-    };
     let all = node.peers().all();
-    let (with, without): (Vec<_>, Vec<_>) = all.iter().partition(has_cosigned);
+    let (with, without): (Vec<_>, Vec<_>) = all.iter().partition(|peer| witness::has_newest(node, &peer.root));
     let names = |peers: &[&Arc<Authority>]| match peers {
         [] => "nobody".to_owned(),
         some => some.iter().map(|peer| peer.name.to_string()).collect::<Vec<_>>().join(", "),

@@ -12,7 +12,7 @@ use custodia_format::key::KeyId;
 use tokio::time::Instant;
 
 use crate::Node;
-use crate::witness::{self, Whose};
+use crate::witness;
 
 /// Peers that are called at once.
 const AT_ONCE: usize = 4;
@@ -48,13 +48,12 @@ impl Round {
 
     /// The peers that a call would do good. Reads the disk.
     pub(super) fn lacking(node: &Node, began: std::time::Instant) -> Vec<KeyId> {
-        if node.may_sign().is_err() {
+        if node.config().witness.is_none() || node.may_sign().is_err() {
             return Vec::new();
         }
-        let newest = node.ledger().size();
         let is_lacking = |peer: &KeyId| {
-            let cosigned = witness::of_peer(node.home(), peer, Whose::Ours).last().map_or(0, |filed| filed.size);
-            cosigned < newest || node.heard().when(peer).unwrap_or(began).elapsed() > UNHEARD
+            let unheard = node.heard().when(peer).unwrap_or(began).elapsed();
+            !witness::has_newest(node, peer) || unheard > UNHEARD
         };
         let peers = node.peers().all();
         let called = peers.iter().filter(|peer| peer.newest().is_some()).map(|peer| peer.root);
