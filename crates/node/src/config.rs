@@ -26,6 +26,9 @@ pub struct Config {
     /// Within how long a running node reads everything back that lies at rest, `scrub_days`; none when it does not.
     #[serde(default = "scrub_default", rename = "scrub_days", deserialize_with = "scrub_days")]
     pub scrub: Option<Duration>,
+    /// How long after the ledger has grown the peers are called to cosign it, `witness_seconds`; none when they are not.
+    #[serde(default = "witness_default", rename = "witness_seconds", deserialize_with = "witness_seconds")]
+    pub witness: Option<Duration>,
     /// Outside readers of the ledger; when absent nothing is served to them.
     #[serde(default)]
     pub auditors: Option<Auditors>,
@@ -53,6 +56,19 @@ fn scrub_days<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
         return Err(serde::de::Error::custom(format!("scrub_days is {days}; it is 0 to {SCRUB_DAYS_MOST}")));
     }
     Ok((days > 0.0).then(|| Duration::from_secs_f64(days * DAY_SECONDS as f64)))
+}
+
+/// A minute: a hand-over is mostly over by then, and one checkpoint carries everybody's cosignature.
+pub(crate) const fn witness_default() -> Option<Duration> {
+    Some(Duration::from_secs(60))
+}
+
+fn witness_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    if seconds > DAY_SECONDS {
+        return Err(serde::de::Error::custom(format!("witness_seconds is {seconds}; it is 0 to {DAY_SECONDS}")));
+    }
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
 }
 
 fn ledger_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<LedgerName, D::Error> {
@@ -120,6 +136,8 @@ impl Config {
              # cores = 2\n\n\
              # Within how many days the running node reads everything back that it keeps, slowly. 0: it does not.\n\
              scrub_days = {}\n\n\
+             # Within how many seconds after the ledger has grown its peers are called to cosign it. 0: they are not.\n\
+             witness_seconds = {}\n\n\
              # Outside readers of the ledger, over HTTP (TCP): its checkpoint and tiles, and nothing else. Nothing is served\n\
              # when this section is absent; without \"allow\" this machine alone is answered.\n\
              # [auditors]\n\
@@ -127,7 +145,8 @@ impl Config {
              # allow = [\"192.0.2.7\", \"198.51.100.0/24\"]\n",
             self.ledger,
             self.listen,
-            self.scrub.map_or(0.0, |scrub| scrub.as_secs_f64() / DAY_SECONDS as f64)
+            self.scrub.map_or(0.0, |scrub| scrub.as_secs_f64() / DAY_SECONDS as f64),
+            self.witness.map_or(0, |witness| witness.as_secs())
         );
         home::write_durably(&home.config(), text.as_bytes())
     }
@@ -147,6 +166,7 @@ mod tests {
             listen: "127.0.0.1:4433".parse().unwrap(),
             cores: None,
             scrub: scrub_default(),
+            witness: witness_default(),
             auditors: None,
         };
         config.write_new(&home).unwrap();
@@ -172,7 +192,10 @@ mod tests {
         let sample = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/custodia.toml"));
         let config = Config::parse(sample).unwrap();
         assert_eq!((config.listen, config.cores, config.scrub), (listen_default(), None, scrub_default()));
-        assert!(sample.contains("\nscrub_days = "), "a line of the sample, not a default");
+        assert_eq!(config.witness, witness_default());
+        for line in ["scrub_days", "witness_seconds"] {
+            assert!(sample.contains(&format!("\n{line} = ")), "a line of the sample, not a default");
+        }
         assert_eq!(config.auditors, None, "nothing is served to anybody where nothing is said");
         let mut told = sample.to_owned();
         for line in ["cores", "[auditors]", "listen", "allow"] {
@@ -199,6 +222,20 @@ mod tests {
         let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/configuration.md"));
         let row = page.lines().find(|line| line.starts_with("| `scrub_days` |")).unwrap();
         assert_eq!(of(row.trim_end_matches(" |").rsplit("| ").next().unwrap()).unwrap().scrub, scrub_default());
+    }
+
+    #[test]
+    fn seconds_to_the_witness_round_are_bounded_and_the_page_names_the_default() {
+        let of = |seconds: &str| Config::parse(&format!("ledger = \"a/b/1\"\nwitness_seconds = {seconds}\n"));
+        assert_eq!(of("0").unwrap().witness, None);
+        assert_eq!(of("86400").unwrap().witness, Some(Duration::from_secs(DAY_SECONDS)));
+        assert_eq!(Config::parse("ledger = \"a/b/1\"\n").unwrap().witness, witness_default());
+        for bad in ["-1", "0.5", "86401", "\"60\""] {
+            assert_eq!(of(bad).unwrap_err().code, Code::Config, "{bad}");
+        }
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/configuration.md"));
+        let row = page.lines().find(|line| line.starts_with("| `witness_seconds` |")).unwrap();
+        assert_eq!(of(row.trim_end_matches(" |").rsplit("| ").next().unwrap()).unwrap().witness, witness_default());
     }
 
     #[test]

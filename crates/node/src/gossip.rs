@@ -9,11 +9,11 @@ use custodia_format::checkpoint::{Checkpoint, check_ledger_signature, cosignatur
 use custodia_format::key::KeyId;
 use custodia_format::note::{Note, Vkey};
 use custodia_format::text::LedgerName;
-use custodia_ledger::{Health, Relearned, WitnessError};
+use custodia_ledger::{Health, Relearned};
 use custodia_net::Peer;
 
 use crate::claims::{Claims, IsShown};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::host::refused;
 use crate::peers::Authority;
 use crate::witness::{self, At, Whose};
@@ -24,7 +24,11 @@ pub(crate) fn tell(node: &Node, reader: &KeyId) -> Result<Vec<Vec<u8>>, Failure>
     let (mut notes, mut others) = (Vec::new(), Vec::new());
     for peer in node.peers().all() {
         for ledger in peer.ledgers() {
-            let known = of_ledger(node, &peer, ledger)?;
+            let known = of_ledger(node, &peer, ledger).unwrap_or_else(|failure| {
+                // What does not read is not passed on; that much is told everywhere else.
+                tracing::error!(%failure, "what is known of a ledger cannot be read");
+                Vec::new()
+            });
             if peer.root == *reader { notes.extend(known) } else { others.push(known) }
         }
     }
@@ -91,7 +95,14 @@ pub(crate) fn hear(node: &Node, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Re
             check_ledger_signature(&note, &vkey).is_ok().then_some((owner, vkey))
         });
         if let Some((owner, vkey)) = owner {
-            hear_of_theirs(node, &owner, &vkey, note, &keys).map_err(refused)?;
+            match hear_of_theirs(node, &owner, &vkey, note, &keys) {
+                // A file of ours about this ledger does not read: it is not cosigned until a person has looked, and the
+                // others need not wait for that.
+                Err(failure) if failure.code == Code::Malformed => {
+                    tracing::error!(%failure, "what was told of a ledger cannot be compared");
+                }
+                heard => heard.map_err(refused)?,
+            }
         }
     }
     node.heard().mark(peer.root);
@@ -155,14 +166,7 @@ fn hear_of_theirs(node: &Node, owner: &Authority, ledger: &Vkey, note: Note, key
     let told = [claims.told()?, claims.open()?].concat();
     let told = told.into_iter().filter(|told| told.checkpoint.size == checkpoint.size).map(|told| told.note);
     let mut held = filed_at(node, owner, checkpoint.size)?;
-    let last = match witness::last(node, &owner.root, ledger) {
-        Ok(last) => last,
-        Err(failure) => {
-            // Nothing of this ledger is cosigned until a person has looked; others' need not wait for that.
-            tracing::error!(%failure, "what was told of a ledger cannot be compared");
-            return Ok(());
-        }
-    };
+    let last = witness::last(node, &owner.root, ledger)?;
     held.extend(last.filter(|last| last.checkpoint().size == checkpoint.size).map(|last| last.note().clone()));
     held.retain(|held| held.text.lines().next() == Some(ledger.name()));
     if let Some(other) = held.iter().cloned().chain(told).find(|other| other.text != note.text) {
@@ -184,17 +188,15 @@ fn hear_of_theirs(node: &Node, owner: &Authority, ledger: &Vkey, note: Note, key
 
 /// A note that carries our own cosignature and is ahead of what we remember: we vouched for it, and have forgotten it.
 fn relearn(node: &Node, owner: &Authority, ledger: &Vkey, note: &Note, size: u64) -> Result<(), Failure> {
-    match node.witnessed().relearn(&owner.root, ledger, note.clone()) {
-        Ok(Relearned::Nothing) => return Ok(()),
-        Ok(Relearned::Ahead { stored }) => {
+    match node.witnessed().relearn(&owner.root, ledger, note.clone()).map_err(witness::unusable)? {
+        Relearned::Nothing => return Ok(()),
+        Relearned::Ahead { stored } => {
             tracing::warn!(
                 size,
                 stored,
                 "this node had forgotten what it witnessed of a ledger, and has learned it again"
             );
         }
-        Err(WitnessError::Storage(error)) => return Err(error.into()),
-        Err(error) => return Err(witness::unusable(&error)),
     }
     let own = witness::own_vkey(node)?;
     let lines = note.lines.iter().filter(|line| ledger.is_of(line) || own.is_of(line)).cloned().collect();

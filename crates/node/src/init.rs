@@ -91,6 +91,7 @@ pub fn init(home: &Home, founding: &Founding) -> Result<Made, Failure> {
         listen: founding.listen,
         cores: None,
         scrub: config::scrub_default(),
+        witness: config::witness_default(),
         auditors: None,
     }
     .write_new(home)?;

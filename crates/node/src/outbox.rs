@@ -2,7 +2,9 @@
 //!
 //! The queue itself is the ledger: a release that no receipt or refusal answers, an answer of ours that its reader has not
 //! confirmed. So nothing can fall out of it, and a restart goes on where the last process stopped. Only the patience
-//! between attempts lives in memory.
+//! between attempts lives in memory. Those to whom nothing is owed are called by the witness round.
+
+mod round;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -23,6 +25,8 @@ use crate::host::{Station, owed};
 use crate::peers::Authority;
 use crate::watch::{News, Watch};
 use crate::{Node, author, edge, keys, proofs};
+
+use round::Round;
 
 /// How long an outbox without work sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -51,6 +55,15 @@ impl std::fmt::Debug for Online {
 struct Work {
     releases: Vec<Hash>,
     is_owed: bool,
+}
+
+/// Why an authority is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Something is owed to it.
+    Deliver,
+    /// It is to cosign, and to say what it knows.
+    Witness,
 }
 
 /// How attempts at one authority have gone.
@@ -118,18 +131,20 @@ impl Online {
 /// Delivers until the node is no longer online.
 async fn run(node: Arc<Node>, online: Arc<Online>) {
     let mut patience: BTreeMap<KeyId, Patience> = BTreeMap::new();
-    let mut attempts: JoinSet<(KeyId, Result<(), Failure>)> = JoinSet::new();
+    let mut round = Round::new(node.config().witness);
+    let mut attempts: JoinSet<(KeyId, Purpose, Result<(), Failure>)> = JoinSet::new();
     let mut under_way: BTreeSet<KeyId> = BTreeSet::new();
     while node.online().is_some_and(|now| Arc::ptr_eq(&now, &online)) {
-        let looked = node.clone();
-        let work = tokio::task::spawn_blocking(move || work(&looked)).await;
-        let work = work.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
-        let work = work.unwrap_or_else(|failure| {
+        let (looked, began) = (node.clone(), round.began());
+        let look = move || Ok((work(&looked)?, Round::lacking(&looked, began)));
+        let found = tokio::task::spawn_blocking(look).await;
+        let found = found.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
+        let (work, lacking) = found.unwrap_or_else(|failure| {
             tracing::error!(%failure, "what is queued cannot be read");
-            BTreeMap::new()
+            (BTreeMap::new(), Vec::new())
         });
         let now = Instant::now();
-        let mut next = now + IDLE;
+        let mut next = now + round.interval().map_or(IDLE, |interval| interval.min(IDLE));
         for (peer, work) in work {
             if under_way.contains(&peer) {
                 continue;
@@ -139,29 +154,47 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
                 None => {
                     under_way.insert(peer);
                     let (node, online) = (node.clone(), online.clone());
-                    attempts.spawn(async move { (peer, attempt(&node, &online, &peer, work).await) });
+                    attempts.spawn(async move { (peer, Purpose::Deliver, attempt(&node, &online, &peer, work).await) });
                 }
             }
         }
+        // Whoever is called for a delivery cosigns at that.
+        let lacking: Vec<KeyId> = lacking.into_iter().filter(|peer| !under_way.contains(peer)).collect();
+        for peer in round.due(&lacking, now) {
+            let (authority, online) = (node.peers().rooted(&peer), online.clone());
+            attempts.spawn(async move {
+                let greeted = match authority {
+                    Some(authority) => greet(&online, &authority).await,
+                    None => Ok(()),
+                };
+                (peer, Purpose::Witness, greeted)
+            });
+        }
+        next = round.next().map_or(next, |due| next.min(due));
         tokio::select! {
             () = sleep_until(next) => {}
             () = online.wake.notified() => patience.values_mut().for_each(|patience| patience.not_before = None),
-            Some(Ok((peer, outcome))) = attempts.join_next() => {
-                under_way.remove(&peer);
-                let patience = patience.entry(peer).or_default();
-                match outcome {
-                    Ok(()) => {
-                        *patience = Patience::default();
-                        online.remember(peer, None);
+            Some(Ok((peer, purpose, outcome))) = attempts.join_next() => match (purpose, outcome) {
+                (Purpose::Witness, outcome) => {
+                    if let Err(failure) = &outcome {
+                        tracing::debug!(code = failure.code.as_str(), "a peer was not reached to cosign");
                     }
-                    Err(failure) => {
-                        patience.failures = patience.failures.saturating_add(1);
-                        let seconds = wait_seconds(patience.failures);
-                        patience.not_before = Some(Instant::now() + Duration::from_secs(seconds));
-                        tracing::info!(code = failure.code.as_str(), seconds, "an attempt to deliver came to nothing");
-                        online.remember(peer, Some(failure.clone()));
-                        online.watch.news(News::Attempt(peer, Box::new(failure), seconds));
-                    }
+                    round.ended(&peer, outcome.is_ok(), Instant::now());
+                }
+                (Purpose::Deliver, Ok(())) => {
+                    under_way.remove(&peer);
+                    patience.remove(&peer);
+                    online.remember(peer, None);
+                }
+                (Purpose::Deliver, Err(failure)) => {
+                    under_way.remove(&peer);
+                    let patience = patience.entry(peer).or_default();
+                    patience.failures = patience.failures.saturating_add(1);
+                    let seconds = wait_seconds(patience.failures);
+                    patience.not_before = Some(Instant::now() + Duration::from_secs(seconds));
+                    tracing::info!(code = failure.code.as_str(), seconds, "an attempt to deliver came to nothing");
+                    online.remember(peer, Some(failure.clone()));
+                    online.watch.news(News::Attempt(peer, Box::new(failure), seconds));
                 }
             }
         }

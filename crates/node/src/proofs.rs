@@ -101,8 +101,8 @@ fn given_back(node: &Node, generation: u32, digest: &Hash) -> Result<Option<(Tlo
     Ok(Some((proof, at)))
 }
 
-/// The earliest of these notes, which ascend, that enough authorities cosigned; where none has enough, of
-/// the earliest of those that most did.
+/// The earliest of these notes, which ascend, that enough authorities cosigned; where none has enough, the earliest of those
+/// that most did.
 fn earliest(notes: &[&Filed], quorum: u64) -> Option<At> {
     let of_one_size = notes.chunk_by(|one, other| one.at == other.at);
     let counted = of_one_size.filter_map(|same| {

@@ -3,8 +3,8 @@
 //! They are what bounds time in a proof, so each is kept as the very bytes that statements name, under the peer's
 //! folder: `cosigned/` holds notes of our ledger with that peer's line, `witnessed/` notes of the peer's ledger with
 //! ours. A name is `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. What we
-//! cosigned last is the ledger crate's `WitnessMemory`, which decides together with what others told ([`crate::claims`]); these files
-//! are what was said of it.
+//! cosigned last is the ledger crate's `WitnessMemory`, which decides together with what others told ([`crate::claims`]);
+//! these files are what was said of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +112,12 @@ pub(crate) fn ours(home: &Home) -> Vec<Filed> {
     notes
 }
 
+/// Whether a peer has cosigned our newest checkpoint.
+pub(crate) fn has_newest(node: &Node, peer: &KeyId) -> bool {
+    let newest = At { generation: node.config().ledger.generation, size: node.ledger().size() };
+    of_peer(node.home(), peer, Whose::Ours).last().is_some_and(|filed| filed.at >= newest)
+}
+
 /// Adds to a note what others cosigned of the same text: each key once, its earliest time.
 pub(crate) fn join<'a>(note: &mut Note, others: impl IntoIterator<Item = &'a Note>, ledger: &Vkey) {
     let text = note.text.clone();
@@ -170,12 +176,15 @@ pub(crate) fn known_keys(node: &Node) -> Vec<(Option<KeyId>, Vkey)> {
 
 /// What we witnessed last of a peer's ledger.
 pub(crate) fn last(node: &Node, peer: &KeyId, ledger: &Vkey) -> Result<Option<SignedCheckpoint>, Failure> {
-    node.witnessed().last(peer, ledger).map_err(|error| unusable(&error))
+    node.witnessed().last(peer, ledger).map_err(unusable)
 }
 
 /// What the witness memory says of itself.
-pub(crate) fn unusable(error: &WitnessError) -> Failure {
-    Failure::new(Code::Io, format!("What was witnessed cannot be used: {error}."))
+pub(crate) fn unusable(error: WitnessError) -> Failure {
+    match error {
+        WitnessError::Storage(error) => error.into(),
+        error => Failure::new(Code::Malformed, format!("What was witnessed cannot be used: {error}.")),
+    }
 }
 
 /// Judges and cosigns a peer's checkpoint: C2SP tlog-witness. What is given back is durable.
@@ -261,7 +270,7 @@ fn judge(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint, note: 
                 }
                 return refused(422);
             }
-            Err(error) => return Err(unusable(&error)),
+            Err(error) => return Err(unusable(error)),
         }
     };
     let checkpoint = signed.checkpoint();

@@ -15,6 +15,7 @@ use custodia_format::tlog_proof::TlogProof;
 use custodia_format::{Hash, limits};
 
 use super::chains;
+use crate::claims::Claims;
 use crate::failure::Failure;
 use crate::proofs::Under;
 use crate::witness::{self, Whose};
@@ -202,7 +203,8 @@ impl Pool {
         Ok(())
     }
 
-    /// A peer's proof stands under a checkpoint as the peer sent it; what we cosigned of the same text joins it.
+    /// A peer's proof stands under a checkpoint as the peer sent it; what we cosigned of the same text joins it, and what others
+    /// told of it.
     fn improve_proofs(&mut self, node: &Node) -> Result<(), Failure> {
         let mut witnessed: HashMap<String, Vec<Note>> = HashMap::new();
         let sizes: HashSet<u64> = self.parts.values().filter_map(|part| size_of(part.proof.as_ref()?)).collect();
@@ -211,6 +213,13 @@ impl Pool {
                 if sizes.contains(&filed.at.size) {
                     let note = filed.read()?;
                     witnessed.entry(note.text.clone()).or_default().push(note);
+                }
+            }
+        }
+        for peer in node.peers().all() {
+            for ledger in peer.ledgers() {
+                for told in Claims::of(node.home(), peer.root, ledger).told()? {
+                    witnessed.entry(told.note.text.clone()).or_default().push(told.note);
                 }
             }
         }

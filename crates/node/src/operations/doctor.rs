@@ -42,6 +42,7 @@ impl Operation for Doctor {
             room(node)?,
             clock(node)?,
             peers(node),
+            witnesses(node),
             queue(node)?,
             index(node)?,
             Check { name: "socket".to_owned(), ok: true, seen: socket(node) },
@@ -126,6 +127,22 @@ fn peers(node: &Node) -> Check {
     Check { name: "peers".to_owned(), ok: without.is_empty(), seen }
 }
 
+/// Who has cosigned our newest checkpoint: a proof is worth what those who saw the ledger are worth.
+fn witnesses(node: &Node) -> Check {
+    let size = node.ledger().size();
+    let all = node.peers().all();
+    let (with, without): (Vec<_>, Vec<_>) = all.iter().partition(|peer| witness::has_newest(node, &peer.root));
+    let names = |peers: &[&Arc<Authority>]| match peers {
+        [] => "nobody".to_owned(),
+        some => some.iter().map(|peer| peer.name.to_string()).collect::<Vec<_>>().join(", "),
+    };
+    let mut seen = format!("size {size} is cosigned by {}", names(&with));
+    if !without.is_empty() {
+        seen.push_str(&format!("; not yet by {}", names(&without)));
+    }
+    Check { name: "witnesses".to_owned(), ok: true, seen }
+}
+
 fn queue(node: &Node) -> Result<Check, Failure> {
     let mut open = 0;
     for row in crate::author::own_of_kind(node, &custodia_format::kind::Kind::Release)? {
@@ -205,7 +222,7 @@ fn damaged(node: &Node) -> Vec<Check> {
 fn ledgers_of_others(node: &Node) -> Vec<Check> {
     let checked = |peer: &Authority| match of_peer(node, peer) {
         Ok(checks) => checks,
-        Err(failure) => vec![Check { name: "witness".to_owned(), ok: false, seen: failure.to_string() }],
+        Err(failure) => vec![Check { name: "others".to_owned(), ok: false, seen: failure.to_string() }],
     };
     node.peers().all().iter().flat_map(|peer| checked(peer)).collect()
 }
@@ -231,7 +248,8 @@ fn of_peer(node: &Node, peer: &Authority) -> Result<Vec<Check>, Failure> {
                 found.origin
             )
         };
-        checks.push(Check { name: "witness".to_owned(), ok: false, seen });
+        let name = if found.is_fork() { "fork" } else { "unproven" };
+        checks.push(Check { name: name.to_owned(), ok: false, seen });
     }
     for ledger in peer.ledgers() {
         for claim in Claims::of(node.home(), peer.root, ledger).open()? {
@@ -240,7 +258,7 @@ fn of_peer(node: &Node, peer: &Authority) -> Result<Vec<Check>, Failure> {
                 ledger.name(),
                 claim.checkpoint.size
             );
-            checks.push(Check { name: "witness".to_owned(), ok: true, seen });
+            checks.push(Check { name: "claim".to_owned(), ok: true, seen });
         }
     }
     Ok(checks)

@@ -59,8 +59,10 @@ impl Watched {
         std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// What a verifier that knows everybody's keys says of what a node keeps against the laboratory.
     fn exits(&self, of: &Party) -> Vec<u8> {
-        let trust = crate::operations::authority::trust_with_us(&of.node).unwrap();
+        let mut trust = crate::operations::authority::trust_with_us(&of.node).unwrap();
+        trust.witnesses.extend([&self.desk, &self.court].map(|party| witness::own_vkey(&party.node).unwrap()));
         let judged = |path: PathBuf| {
             let (proof, cores) = (std::fs::read(path).unwrap(), NonZeroUsize::MIN);
             let given = custodia_verify::Given { proof: &proof, trust: &trust, manifest: None, content: None, cores };
@@ -93,7 +95,10 @@ impl Party {
 
     fn doctor(&self) -> Vec<(bool, String)> {
         let checks = self.perform(op::Doctor {}).checks.into_iter();
-        checks.filter(|check| check.name == "witness").map(|check| (check.ok, check.seen)).collect()
+        checks
+            .filter(|check| ["fork", "unproven", "claim"].contains(&check.name.as_str()))
+            .map(|check| (check.ok, check.seen))
+            .collect()
     }
 }
 
@@ -203,6 +208,17 @@ fn a_fork_of_another_size_is_never_cosigned_again() {
 }
 
 #[test]
+fn a_ledger_that_shows_another_root_than_others_were_shown_convicts_itself() {
+    let all = Watched::new();
+    let first = all.lab.node.ledger().size();
+    let second = all.grows();
+    all.court.claims(&all.desk, &[all.signs(second, Hash::ZERO)]).unwrap();
+    let proof = all.lab.station.consistency(first, second).unwrap();
+    assert_eq!(all.shows(&all.desk, &all.truly(second), first, proof), REFUSED);
+    assert_eq!(all.exits(&all.desk), [40]);
+}
+
+#[test]
 fn what_the_ledger_did_not_sign_says_nothing_of_it() {
     let all = Watched::new();
     let size = all.lab.node.ledger().size();
@@ -220,11 +236,21 @@ fn what_the_ledger_did_not_sign_says_nothing_of_it() {
     all.desk.station.hear(&all.court.as_peer(), &[b"no note".to_vec(), Vec::new()]).unwrap();
     assert_ne!(all.desk.node.heard().when(&all.court.as_peer().root), before);
     for folder in ["told", "claimed", "contradictions"] {
-        assert_eq!(all.files(&all.desk, folder), [PathBuf::new(); 0], "{folder}");
+        assert!(all.files(&all.desk, folder).is_empty(), "{folder}");
     }
     let grown = all.grows();
     let proof = all.lab.station.consistency(size, grown).unwrap();
     assert!(matches!(all.shows(&all.desk, &all.truly(grown), size, proof), Cosigned::Lines(_)));
+}
+
+#[test]
+fn nobody_spoils_the_file_that_convicts_him() {
+    let all = Watched::new();
+    let size = all.lab.node.ledger().size();
+    let mut spoiled = all.court.cosigns(&all.signs(size, Hash::ZERO), 7);
+    spoiled.lines[1].blob[9] ^= 1;
+    assert_eq!(all.shows(&all.desk, &spoiled, size, Vec::new()), REFUSED);
+    assert_eq!(all.exits(&all.desk), [40], "a line that does not verify is left out of it");
 }
 
 #[test]
@@ -237,6 +263,18 @@ fn talk_fills_no_disk() {
     }
     // The owner's place, for notes that nobody cosigned, and the court's.
     assert_eq!((all.files(&all.desk, "claimed").len(), all.files(&all.desk, "told").len()), (2, 2));
+    let newest = |of: &Party| {
+        let notes = of.station.notes(&all.court.as_peer()).unwrap();
+        let (origin, court) = (all.lab.node.ledger_vkey().name(), witness::own_vkey(&all.court.node).unwrap());
+        let notes = notes.iter().map(|note| Note::parse(note).unwrap());
+        let notes = notes.filter(|note| note.lines.iter().any(|line| court.is_of(line)));
+        let notes = notes.map(|note| Checkpoint::parse_text(&note.text).unwrap());
+        notes.filter(|note| note.origin == origin).map(|note| note.size).max().unwrap()
+    };
+    // What is passed on is the newest, and does not go back.
+    assert_eq!(newest(&all.desk), size + 39);
+    all.court.claims(&all.desk, &[all.court.cosigns(&all.signs(size + 2, Hash::of(&2_u64.to_be_bytes())), 2)]).unwrap();
+    assert_eq!(newest(&all.desk), size + 39);
     // Proofs that do not close are doubts; some are kept, not each.
     for more in 1..50 {
         let note = all.signs(size + 100 + more, Hash::ZERO);
@@ -323,7 +361,7 @@ fn cosignatures_of_third_authorities_stand_in_proofs() {
     let all = Watched::new();
     all.lab.greets(&all.court);
     let keys = [&all.desk, &all.court].map(|party| witness::own_vkey(&party.node).unwrap());
-    let signers = |note: &Note| keys.each_ref().map(|key| matches!(cosignature_time(note, key), Ok(Some(_))));
+    let signers = |note: &Note| keys.each_ref().map(|key| cosignature_time(note, key).unwrap().is_some());
     // To the desk a statement goes with the court's line as well.
     let row = author::own_of_kind(&all.lab.node, &Kind::Card).unwrap()[0].clone();
     let sent = || {
