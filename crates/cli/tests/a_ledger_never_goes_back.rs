@@ -87,7 +87,7 @@ fn an_older_copy_of_a_ledger_is_found_out_by_those_who_witnessed_it() {
 }
 
 #[test]
-fn a_whole_home_from_a_backup_is_found_out_at_its_next_session() {
+fn a_whole_home_from_a_backup_is_found_out_before_it_signs_anything() {
     let place = Place::new();
     let (lab, prosecutor) = three(&place);
     let package = lab.seals(&place.source(1, 1000));
@@ -101,10 +101,13 @@ fn a_whole_home_from_a_backup_is_found_out_at_its_next_session() {
     fs::remove_dir_all(&lab.home).unwrap();
     fs::rename(&older, &lab.home).unwrap();
 
-    let third = lab.seals(&place.source(3, 1000));
-    let ours = lab.serves();
-    let failure = lab.fails_changing("E-ROLLBACK", 40, &Authority::sends(&third, &prosecutor));
+    // Before it signs anything on this disk it asks, and nothing is signed at all.
+    let (source, size) = (place.source(3, 1000), lab.ledger_size());
+    let failure = lab.fails_changing("E-ROLLBACK", 40, &[&"seal", &source, &"--case", &"C-1"]);
     failure.says("next", "bring back the disk that is ahead");
+    assert_eq!(lab.ledger_size(), size);
+    reads_and_signs_nothing(&lab, &package, &place);
+    let ours = lab.serves();
     reads_and_signs_nothing(&lab, &package, &place);
     ours.stop();
     assert_eq!(prosecutor.asks(&[&"inbox"]).as_array().map(Vec::len), Some(2), "nothing of the other history came in");

@@ -1,4 +1,4 @@
-//! The clock and the entropy of the node: the one place where they are read.
+//! The clock and the entropy of the node, and which start of the machine this is: the one place where they are read.
 
 use custodia_format::text::Time;
 use zeroize::Zeroizing;
@@ -22,4 +22,10 @@ pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Failure> {
     getrandom::fill(bytes.as_mut_slice())
         .map_err(|error| Failure::new(Code::Internal, format!("The system gave no random bytes: {error}.")))?;
     Ok(bytes)
+}
+
+/// Which start of the machine this is; empty where the system does not say.
+pub(crate) fn boot() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    boot.map(|boot| boot.trim().to_owned()).unwrap_or_default()
 }

@@ -88,6 +88,11 @@ impl Home {
         self.0.join("next")
     }
 
+    /// `desk/asked`, whether the peers were asked what they saw.
+    pub fn asked(&self) -> PathBuf {
+        self.desk().join("asked")
+    }
+
     /// `node.sock`, where a running node takes requests of its owner.
     pub fn socket(&self) -> PathBuf {
         self.0.join("node.sock")

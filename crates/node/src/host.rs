@@ -29,7 +29,7 @@ use crate::operations::own_card;
 use crate::peers::Authority;
 use crate::watch::Watch;
 use crate::witness::{self, At, Whose};
-use crate::{edge, gossip, keys, outgoing, proofs, receive};
+use crate::{ask, edge, gossip, keys, outgoing, proofs, receive};
 
 /// The node, as its sessions see it.
 pub(crate) struct Station {
@@ -286,7 +286,11 @@ impl Host for Station {
     }
 
     fn witness(&self, peer: &Peer, add: &AddCheckpoint) -> Cosigned {
-        let judged = self.authority(peer).map(|authority| witness::cosign(&self.node, &authority, add));
+        let judged = self.authority(peer).map(|authority| {
+            // What we forgot of others' ledgers is learned again before anything of them is cosigned.
+            ask::before_signing(&self.node)?;
+            witness::cosign(&self.node, &authority, add)
+        });
         match judged {
             Ok(Ok(cosigned)) => cosigned,
             Ok(Err(failure)) => {
@@ -318,10 +322,12 @@ impl Host for Station {
     }
 
     fn consign(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused> {
+        ask::before_signing(&self.node).map_err(refused)?;
         self.consign_checked(peer, release)
     }
 
     fn receipt(&self, peer: &Peer, release: &Hash) -> Result<Signed, Refused> {
+        ask::before_signing(&self.node).map_err(refused)?;
         let stored = self.own_answers(release, &[Kind::Receipt]).map_err(refused)?;
         let row = match stored.into_iter().next() {
             Some(row) => row,
@@ -334,6 +340,7 @@ impl Host for Station {
     }
 
     fn keep(&self, peer: &Peer, statement: &Signed, release: Option<&Hash>) -> Result<(), Refused> {
+        ask::before_signing(&self.node).map_err(refused)?;
         self.keep_checked(peer, statement, release)
     }
 

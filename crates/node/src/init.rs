@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::keys::{self, Passphrase};
-use crate::{config, edge, packages};
+use crate::{ask, config, edge, packages};
 
 /// What a new node is told about itself.
 #[derive(Debug, Clone)]
@@ -120,6 +120,8 @@ pub fn init(home: &Home, founding: &Founding) -> Result<Made, Failure> {
     let person = founding.officer.as_deref().unwrap_or(&founding.display);
     let officer = delegate(&node, "O-1", person, &root, &passphrase)?;
     drop(desk);
+    // Nobody has seen anything of it yet.
+    ask::Record::write(home, true)?;
     Ok(Made {
         name: name.to_string(),
         home: home.path().display().to_string(),

@@ -42,6 +42,8 @@ pub struct Node {
     online: Mutex<Option<Arc<Online>>>,
     /// Who reads back what lies at rest.
     rest: Rest,
+    /// Whether the peers were asked what they saw of our ledger, by this process or before it.
+    asked: Mutex<bool>,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -80,6 +82,7 @@ impl Node {
             summaries: Summaries::default(),
             online: Mutex::default(),
             rest: Rest::default(),
+            asked: Mutex::new(false),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -127,6 +130,11 @@ impl Node {
     pub(crate) fn desk(&self) -> MutexGuard<'_, ()> {
         // Whoever panicked at the desk appended its statement or did not; the ledger knows.
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the peers were asked; held while they are ([`crate::ask`]).
+    pub(crate) fn asked(&self) -> MutexGuard<'_, bool> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it last cosigned of others.

@@ -77,13 +77,18 @@ impl Online {
     /// Takes a socket and begins to deliver what is queued. Calls are taken only by [`Online::listen`]. Must be called on
     /// a runtime.
     pub(crate) fn start(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
-        let watch = Arc::new(Watch::new());
-        let station = Arc::new(Station::new(node.clone(), watch.clone()));
-        let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
-        let online = Arc::new(Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default() });
+        let online = Self::to_ask(node, address)?;
         node.set_online(Some(online.clone()));
         tokio::spawn(run(node.clone(), online.clone()));
         Ok(online)
+    }
+
+    /// Takes a socket and does nothing by itself: for whoever wants to ask the peers something. Must be called on a runtime.
+    pub(crate) fn to_ask(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
+        let watch = Arc::new(Watch::new());
+        let station = Arc::new(Station::new(node.clone(), watch.clone()));
+        let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
+        Ok(Arc::new(Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default() }))
     }
 
     /// The address that was taken.
@@ -116,6 +121,11 @@ impl Online {
     pub(crate) async fn stop(&self, node: &Node) {
         node.set_online(None);
         self.wake.notify_one();
+        self.close().await;
+    }
+
+    /// Gives the socket back where nothing but a question was made.
+    pub(crate) async fn close(&self) {
         self.endpoint.close().await;
     }
 

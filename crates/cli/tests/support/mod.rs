@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -391,6 +392,15 @@ impl Authority {
             }
         }
         found
+    }
+
+    /// Lets the program believe that the peers were asked what they saw: a copied home then signs as a liar's would.
+    pub fn asks_nobody(&self) {
+        let path = self.home.join("desk/asked");
+        let inode = fs::File::create(&path).and_then(|file| file.metadata()).unwrap().ino();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let text = format!("custodia/asked/v1\nboot {}\ninode {inode}\nat 0\nanswered yes\n", boot.trim());
+        fs::write(path, text).unwrap();
     }
 
     /// Seals a path; gives the package.

@@ -27,6 +27,11 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     /// What it gives back.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
+    /// Whether it signs something: then the peers are asked first what they saw of our ledger, where that is due.
+    fn signs(&self) -> bool {
+        false
+    }
+
     /// Performs it on this thread, which may block.
     ///
     /// # Errors

@@ -16,9 +16,9 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use super::{Line, Operation, Reporter};
-use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::operations as op;
+use crate::{Node, ask};
 
 /// Lines that may wait for a slow reader before progress is left out.
 const LINES_WAITING: usize = 64;
@@ -89,7 +89,7 @@ async fn perform<O: Operation>(State(node): State<Arc<Node>>, body: Bytes) -> Re
             Err(error) => {
                 Line::Failure(Failure::new(Code::Malformed, "This is not the request it should be.").at(error))
             }
-            Ok(operation) => match operation.perform(&node, &Reporter(Some(lines.clone()))) {
+            Ok(operation) => match answer(operation, &node, &Reporter(Some(lines.clone()))) {
                 Err(failure) => Line::Failure(failure),
                 Ok(answer) => match serde_json::to_value(answer) {
                     Ok(answer) => Line::Answer { answer },
@@ -101,6 +101,13 @@ async fn perform<O: Operation>(State(node): State<Arc<Node>>, body: Bytes) -> Re
         let _ = lines.blocking_send(last);
     });
     Response::builder().header(CONTENT_TYPE, "application/x-ndjson").body(Body::new(Lines(waiting))).unwrap_or_default()
+}
+
+fn answer<O: Operation>(operation: O, node: &Arc<Node>, reporter: &Reporter) -> Result<O::Answer, Failure> {
+    if operation.signs() {
+        ask::before_signing(node)?;
+    }
+    operation.perform(node, reporter)
 }
 
 /// The lines of an answer as the body of a response, sent as they come.

@@ -32,6 +32,10 @@ impl Operation for Accept {
     const NAME: &'static str = "accept";
     type Answer = StatementLine;
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<StatementLine, Failure> {
         let root = packages::find(node, &self.package)?;
         let (release, package) = to_be_answered(node, &root)?;
@@ -60,6 +64,10 @@ pub struct Refuse {
 impl Operation for Refuse {
     const NAME: &'static str = "refuse";
     type Answer = StatementLine;
+
+    fn signs(&self) -> bool {
+        true
+    }
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<StatementLine, Failure> {
         let root = packages::find(node, &self.package)?;

@@ -75,6 +75,10 @@ impl Operation for TrustAdd {
     const NAME: &'static str = "trust/add";
     type Answer = Trusted;
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Trusted, Failure> {
         let envelopes: Vec<&[u8]> = self.card.trim_end().split('\n').map(str::as_bytes).collect();
         let first = envelopes.first().copied().unwrap_or_default();
@@ -227,6 +231,10 @@ pub struct OfficerAdd {
 impl Operation for OfficerAdd {
     const NAME: &'static str = "officer/add";
     type Answer = Officer;
+
+    fn signs(&self) -> bool {
+        true
+    }
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Officer, Failure> {
         // Before a key is made for nothing.

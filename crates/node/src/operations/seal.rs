@@ -38,6 +38,10 @@ impl Operation for Seal {
     const NAME: &'static str = "seal";
     type Answer = Sealed;
 
+    fn signs(&self) -> bool {
+        !self.dry_run
+    }
+
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Sealed, Failure> {
         let case = CodeText::parse(&self.case).map_err(|error| {
             Failure::from(error).at("--case").next("name the case by 1 to 64 visible characters without spaces")

@@ -49,6 +49,10 @@ impl Operation for Send {
     const NAME: &'static str = "send";
     type Answer = Delivery;
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Delivery, Failure> {
         let root = packages::find(node, &self.package)?;
         let peer = node.peers().named(&self.to)?;

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use super::answers::Succeeded;
 use super::own_card;
 use crate::api::Progress;
-use crate::ask::{self, Asked};
+use crate::ask::{self, Asked, Until};
 use crate::author::{self, Draft, Under};
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -115,9 +115,9 @@ const ENTRIES_TOLD: u64 = 65_536;
 /// Goes online for as long as it takes to ask.
 fn ask_peers(node: &Arc<Node>) -> Result<Asked, Failure> {
     let runtime = Handle::try_current().map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    let online = Online::start(node, std::net::SocketAddr::from(([0, 0, 0, 0], 0)))?;
-    let asked = runtime.block_on(ask::all(node, &online, PATIENCE));
-    runtime.block_on(online.stop(node));
+    let online = Online::to_ask(node, std::net::SocketAddr::from(([0, 0, 0, 0], 0)))?;
+    let asked = runtime.block_on(ask::all(node, &online, Until::Over, PATIENCE));
+    runtime.block_on(online.close());
     Ok(asked)
 }
 
