@@ -124,6 +124,19 @@ pub(crate) enum Command {
     Ledger(Ledger),
     /// Look after the node's health.
     Doctor,
+    /// Copy the whole home to another disk, or bring such a copy up to date. Also while the node runs.
+    Backup {
+        /// A folder that does not exist, is empty, or holds an earlier backup of this node.
+        dir: PathBuf,
+        /// Leave the private keys out. Without them a restored node signs nothing until they are brought back.
+        #[arg(long)]
+        without_keys: bool,
+    },
+    /// Make a home of a backup: copy it, check every byte, and ask the peers whether they saw more.
+    Restore {
+        /// The backup.
+        backup: PathBuf,
+    },
     /// Three authorities on this machine: seal, send, cut the link, resume, receive, verify, catch tampering.
     Demo(Demo),
     /// Two scratch authorities under random work and kills: nothing acknowledged may be lost.

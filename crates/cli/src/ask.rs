@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use custodia_court::CourtError;
-use custodia_node::api::{Door, Operation};
+use custodia_node::api::{Door, Operation, Reporter};
 use custodia_node::failure::{Code, Failure};
 use custodia_node::home::Home;
 use custodia_node::operations as op;
@@ -149,6 +149,12 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &diagnosis, say::diagnosis)?;
             Ok(u8::from(diagnosis.checks.iter().any(|check| !check.ok)))
         }
+        Command::Backup { dir, without_keys } => {
+            let dir = absolute(&dir)?;
+            let done = call(&home, common, |_| op::Backup { dir: dir.clone(), without_keys }).await?;
+            answer(common, &done, say::backed_up)
+        }
+        Command::Restore { backup } => restore(absolute(&backup)?, home, common).await,
         Command::Ledger(Ledger::Succeed { without }) => succeed(&home, without, common).await,
         Command::Ledger(Ledger::Audit(_))
         | Command::Serve
@@ -207,6 +213,23 @@ async fn succeed(home: &Home, without: Vec<String>, common: &Common) -> Asked {
             done => return answer(common, &done?, say::succeeded),
         }
     }
+}
+
+/// Makes a home of a backup, in this process: there is no node yet.
+async fn restore(backup: PathBuf, home: Home, common: &Common) -> Asked {
+    let (reporter, mut told) = Reporter::channel();
+    let mut teller = Teller::new(common.progress);
+    let mut done = tokio::task::spawn_blocking(move || op::restore(&backup, &home, &reporter));
+    let done = loop {
+        tokio::select! {
+            done = &mut done => break done,
+            Some(progress) = told.next() => teller.tell(&progress),
+        }
+    };
+    drop(teller);
+    let restored = done.map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
+    answer(common, &restored, say::restored)?;
+    Ok(u8::from(!restored.errors.is_empty()))
 }
 
 /// Why the court's program judged nothing, as a failure of this one.

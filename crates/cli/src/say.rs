@@ -8,8 +8,8 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Audited, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead, Officer, OwnCard, Received,
-    Sealed, Shown, StatementLine, Succeeded, Transfer, TransferState, Trusted, Written,
+    Audited, BackedUp, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead, Officer, OwnCard,
+    Received, Restored, Sealed, Shown, Standing, StatementLine, Succeeded, Transfer, TransferState, Trusted, Written,
 };
 use indicatif::HumanBytes;
 
@@ -91,6 +91,55 @@ pub(crate) fn succeeded(succeeded: &Succeeded) -> String {
         list(&succeeded.peers),
         list(&succeeded.peers_later),
     )
+}
+
+/// A backup.
+pub(crate) fn backed_up(done: &BackedUp) -> String {
+    let keys = if done.keys {
+        "in it: whoever holds this copy can sign as this node; lock it away"
+    } else {
+        "not in it: without them a restored node signs nothing"
+    };
+    format!(
+        "[OK] Backed up to {}.\n     Ledger         {}, {} entries\n     Copied         {} files, {}, in {:.1} s; {} were there \
+         already\n     Private keys   {keys}\n     Next: custodia --home NEW restore {}      to see that it can be read\n",
+        done.dir,
+        done.ledger,
+        done.entries,
+        done.files,
+        HumanBytes(done.bytes),
+        done.took_ms as f64 / 1000.0,
+        done.there,
+        done.dir,
+    )
+}
+
+/// A home made of a backup.
+pub(crate) fn restored(done: &Restored) -> String {
+    let (mark, mut text) = if done.errors.is_empty() { ("[OK]", String::new()) } else { ("[XX]", String::new()) };
+    let _ = write!(
+        text,
+        "{mark} Restored to {}.\n     Ledger         {}, {} entries\n     Copied         {} files, {}, in {:.1} s\n",
+        done.home,
+        done.ledger,
+        done.entries,
+        done.files,
+        HumanBytes(done.bytes),
+        done.took_ms as f64 / 1000.0
+    );
+    for error in &done.errors {
+        let _ = writeln!(text, "     Damaged        {}", escape_untrusted(error));
+    }
+    let (standing, next) = match &done.standing {
+        Standing::Confirmed => ("no peer saw more than this; it signs".to_owned(), "custodia serve"),
+        Standing::Unconfirmed { heard, peers } => (
+            format!("{heard} of {peers} peers told what they saw; it signs, unconfirmed until the others cosign"),
+            "custodia serve",
+        ),
+        Standing::Behind { why } => (format!("it is behind, and signs nothing: {why}"), "custodia ledger succeed"),
+    };
+    let _ = write!(text, "     Peers          {}\n     Next: {next}\n", escape_untrusted(&standing));
+    text
 }
 
 /// The fingerprint of a card, on stderr: stdout has the card alone.

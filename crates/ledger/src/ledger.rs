@@ -16,6 +16,7 @@ use custodia_merkle::{
 
 use crate::commit::NewDocument;
 use crate::fsck::{self, Depth, FsckProgress, FsckReport};
+use crate::head::Head;
 use crate::health::Health;
 use crate::home::Shelf;
 use crate::places::Places;
@@ -184,6 +185,14 @@ impl Ledger {
     /// The newest published checkpoint, signed by this ledger alone.
     pub fn checkpoint(&self) -> SignedCheckpoint {
         self.shared.view().signed.clone()
+    }
+
+    /// The newest published checkpoint, and a head of exactly that: what a copy of the tiles that are there now can be opened
+    /// with, whatever is committed meanwhile.
+    pub fn head_of_published(&self) -> (Vec<u8>, SignedCheckpoint) {
+        let signed = self.checkpoint();
+        // No stage has this digest: everything of the commit is applied, and nothing is left to finish.
+        (Head { stage: Hash::ZERO, signed: signed.clone() }.print(), signed)
     }
 
     /// How many entries are published.

@@ -1,6 +1,7 @@
 //! `custodia.toml`: what the owner decided. Unknown lines are refused, so that a typing error is not a silent default.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use custodia_format::text::LedgerName;
@@ -101,6 +102,12 @@ impl Config {
         let bytes = home::read_file(&home.config(), CONFIG_BYTES)?.unwrap_or_default();
         let text = String::from_utf8(bytes).map_err(|_| Failure::new(Code::Config, "custodia.toml is not UTF-8."))?;
         Self::parse(&text)
+    }
+
+    /// The configuration in a folder that may be none of a home; none where there is none that parses.
+    pub(crate) fn read_of(folder: &Path) -> Option<Self> {
+        let bytes = home::read_file(&folder.join("custodia.toml"), CONFIG_BYTES).ok().flatten()?;
+        Self::parse(&String::from_utf8(bytes).ok()?).ok()
     }
 
     /// Names another ledger in the configuration of a home, and leaves every other line as its owner wrote it.

@@ -88,6 +88,11 @@ impl Home {
         self.0.join("next")
     }
 
+    /// `backup`, which only a backup has.
+    pub fn backup(&self) -> PathBuf {
+        self.0.join("backup")
+    }
+
     /// `desk/asked`, whether the peers were asked what they saw.
     pub fn asked(&self) -> PathBuf {
         self.desk().join("asked")
@@ -128,6 +133,12 @@ impl Home {
                 .at(self.0.display())
                 .next("custodia init --name NAME --display TEXT --state XX --role ROLE")
                 .next("or name the folder of a node with --home DIR"));
+        }
+        if self.backup().exists() {
+            return Err(Failure::new(Code::NoHome, "This folder is a backup, and no home that a node may work on.")
+                .at(self.0.display())
+                .safe("Nothing in it was touched.")
+                .next("custodia --home DIR restore BACKUP"));
         }
         let keys = self.0.join("keys");
         let open = fs::read_dir(&keys).map_err(|error| Failure::io(&error, &keys))?.flatten().map(|entry| entry.path());

@@ -12,6 +12,7 @@ mod back;
 mod claims;
 pub mod config;
 mod convert;
+mod copying;
 mod dossier;
 mod edge;
 mod evidence;

@@ -93,6 +93,12 @@ impl Reporter {
         Self(None)
     }
 
+    /// One that tells whoever holds the other end.
+    pub fn channel() -> (Self, Told) {
+        let (lines, told) = tokio::sync::mpsc::channel(LINES_WAITING);
+        (Self(Some(lines)), Told(told))
+    }
+
     /// Tells how far the operation is. A slow reader misses some of it.
     pub fn progress(&self, progress: Progress) {
         if let Some(lines) = &self.0 {
@@ -105,3 +111,21 @@ impl Reporter {
         self.0.as_ref().is_some_and(tokio::sync::mpsc::Sender::is_closed)
     }
 }
+
+/// The other end of a [`Reporter::channel`].
+#[derive(Debug)]
+pub struct Told(tokio::sync::mpsc::Receiver<Line>);
+
+impl Told {
+    /// The next word on how far it is; none when the operation is over.
+    pub async fn next(&mut self) -> Option<Progress> {
+        loop {
+            if let Line::Progress(progress) = self.0.recv().await? {
+                return Some(progress);
+            }
+        }
+    }
+}
+
+/// Lines that may wait for a slow reader before progress is left out.
+const LINES_WAITING: usize = 64;

@@ -15,13 +15,10 @@ use hyper::body::Frame;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
-use super::{Line, Operation, Reporter};
+use super::{LINES_WAITING, Line, Operation, Reporter};
 use crate::failure::{Code, Failure};
 use crate::operations as op;
 use crate::{Node, ask};
-
-/// Lines that may wait for a slow reader before progress is left out.
-const LINES_WAITING: usize = 64;
 
 /// The router of a node: every operation at its path.
 pub fn router(node: Arc<Node>) -> Router {
@@ -51,6 +48,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::LedgerFsck,
         op::LedgerFsckStop,
         op::Doctor,
+        op::Backup,
     );
     router.with_state(node)
 }

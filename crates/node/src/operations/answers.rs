@@ -421,3 +421,65 @@ pub struct Succeeded {
     /// Those that take it at their next connection.
     pub peers_later: Vec<String>,
 }
+
+/// A backup that was made or brought up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Where.
+    pub dir: String,
+    /// The ledger.
+    pub ledger: String,
+    /// Entries of the ledger that it holds.
+    pub entries: u64,
+    /// Files that were copied.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were there already.
+    pub there: u64,
+    /// Whether the private keys are in it.
+    pub keys: bool,
+    /// Milliseconds that it took.
+    pub took_ms: u64,
+}
+
+/// A home made of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Where.
+    pub home: String,
+    /// Its ledger.
+    pub ledger: String,
+    /// Entries of it.
+    pub entries: u64,
+    /// Files that were copied.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is wrong with it, by a check of everything.
+    pub errors: Vec<String>,
+    /// What the peers say.
+    pub standing: Standing,
+    /// Milliseconds that it took.
+    pub took_ms: u64,
+}
+
+/// How a restored ledger stands to what its peers saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Standing {
+    /// Every peer was asked, and none saw more. It signs.
+    Confirmed,
+    /// Not every peer could be asked. It signs; what it signs is unconfirmed until they cosign it.
+    Unconfirmed {
+        /// Peers that told.
+        heard: u64,
+        /// All of them.
+        peers: u64,
+    },
+    /// A peer saw more than is here. It signs nothing; the next generation goes on.
+    Behind {
+        /// What was seen, and what is here.
+        why: String,
+    },
+}

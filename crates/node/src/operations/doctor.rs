@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::peers::Authority;
 use crate::scrub::record::{self, Scrubbed};
 use crate::witness::{self, Whose};
-use crate::{Node, edge, evidence, keys, outbox};
+use crate::{Node, ask, edge, evidence, keys, outbox};
 
 /// Bytes below which a disk is called nearly full.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -42,6 +42,7 @@ impl Operation for Doctor {
             room(node)?,
             clock(node)?,
             peers(node),
+            asked(node)?,
             witnesses(node),
             queue(node)?,
             index(node)?,
@@ -113,6 +114,19 @@ fn clock(node: &Node) -> Result<Check, Failure> {
         now.to_string()
     };
     Ok(Check { name: "clock".to_owned(), ok: behind <= CLOCK_SLACK, seen })
+}
+
+/// Whether anybody has told what it saw of the ledger on this disk. Doubt is worth a word, and no fault: a field team may be
+/// out of reach for weeks.
+fn asked(node: &Node) -> Result<Check, Failure> {
+    let peers = node.peers().all();
+    let told = ask::Record::read(node.home())?.is_some_and(|record| record.answered);
+    let seen = match told || peers.iter().any(|peer| witness::has_newest(node, &peer.root)) {
+        _ if peers.is_empty() => "nobody to ask".to_owned(),
+        true => "peers told what they saw of this ledger".to_owned(),
+        false => "nobody has told yet what it saw: what is signed is unconfirmed until a peer cosigns it".to_owned(),
+    };
+    Ok(Check { name: "asked".to_owned(), ok: true, seen })
 }
 
 fn peers(node: &Node) -> Check {
