@@ -8,8 +8,9 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Audited, BackedUp, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead, Officer, OwnCard,
-    Received, Restored, Sealed, Shown, Standing, StatementLine, Succeeded, Transfer, TransferState, Trusted, Written,
+    Audited, BackedUp, Bounded, CameToBe, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead,
+    Officer, OwnCard, Received, Restored, Sealed, Shown, Standing, StatementLine, Succeeded, Transfer, TransferState,
+    Trusted, Written,
 };
 use indicatif::HumanBytes;
 
@@ -306,23 +307,31 @@ pub(crate) fn shown(shown: &Shown) -> String {
     text + &statements(&shown.statements)
 }
 
-/// Lines of statements.
+/// Lines of statements. The time of each is its issuer's word; what others' clocks say of it stands below, where it was asked
+/// for.
 pub(crate) fn statements(lines: &[StatementLine]) -> String {
-    lines
-        .iter()
-        .map(|line| {
-            let sequence = line.sequence.map_or_else(|| "-".to_owned(), |n| n.to_string());
-            format!(
-                "{:>6}  {:<12} {:>3}  {}  {}  {}\n",
-                line.leaf_index,
-                line.kind,
-                sequence,
-                line.issued_at,
-                short(&line.digest),
-                line.ledger
-            )
-        })
-        .collect()
+    let end = |bound: &Option<Bounded>| match bound {
+        Some(bound) => format!("{} by {}", bound.time, escape_untrusted(&bound.by)),
+        None => "(nothing bounds it)".to_owned(),
+    };
+    let mut text = String::new();
+    for line in lines {
+        let sequence = line.sequence.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let _ = writeln!(
+            text,
+            "{:>6}  {:<12} {:>3}  claims {}  {}  {}",
+            line.leaf_index,
+            line.kind,
+            sequence,
+            line.issued_at,
+            short(&line.digest),
+            line.ledger
+        );
+        if let Some(CameToBe { after, before }) = &line.came_to_be {
+            let _ = writeln!(text, "{:26}after  {}\n{:26}before {}", "", end(after), "", end(before));
+        }
+    }
+    text
 }
 
 /// A statement that was just signed.

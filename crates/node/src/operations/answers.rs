@@ -131,6 +131,27 @@ pub struct StatementLine {
     pub package: Option<String>,
     /// The issuer's clock: a claim.
     pub issued_at: String,
+    /// Between which two times it came to be, by the clocks of others; none where that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came_to_be: Option<CameToBe>,
+}
+
+/// Between which two times something came to be, as far as the clocks of others bound it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameToBe {
+    /// Not before; none where nothing bounds it.
+    pub after: Option<Bounded>,
+    /// Not after; none where nothing bounds it.
+    pub before: Option<Bounded>,
+}
+
+/// One end of an interval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounded {
+    /// The time.
+    pub time: String,
+    /// By whose clock.
+    pub by: String,
 }
 
 /// A package and all that was said of it here.

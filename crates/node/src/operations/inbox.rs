@@ -1,5 +1,6 @@
 //! The inbox: what others handed over; and one package with all that was said of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use custodia_format::Hash;
@@ -7,10 +8,13 @@ use custodia_format::body::Body;
 use custodia_format::kind::Kind;
 use custodia_format::statement::Statement;
 use custodia_index::Row;
+use custodia_verify::{Bound, Given, Interval, verify};
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Received, Shown, StatementLine};
+use super::answers::{Bounded, CameToBe, Received, Shown, StatementLine};
+use super::authority::trust_with_us;
 use crate::api::{Operation, Reporter};
+use crate::dossier::{self, Records};
 use crate::failure::{Code, Failure};
 use crate::history::is_to_us;
 use crate::{Node, author, packages, receive};
@@ -103,9 +107,29 @@ impl Operation for Show {
             title: summary.as_ref().and_then(|summary| summary.title.clone()),
             files: summary.as_ref().map(|summary| summary.files),
             bytes: summary.as_ref().map(|summary| summary.bytes),
-            statements: node.index().of_package(&root)?.iter().map(line).collect(),
+            statements: bounded(node, &root)?,
         })
     }
+}
+
+/// What was said of a package, each with the interval that the verifier gives it.
+fn bounded(node: &Node, root: &Hash) -> Result<Vec<StatementLine>, Failure> {
+    let proof = dossier::of(node, root, Records::Beside)?.print().into_bytes();
+    let trust = trust_with_us(node)?;
+    let given = Given { proof: &proof, trust: &trust, manifest: None, content: None, cores: node.cores() };
+    let report = verify(&given);
+    let intervals: HashMap<&str, &Interval> =
+        report.statements.iter().map(|shown| (shown.digest.as_str(), &shown.interval)).collect();
+    let bound = |bound: &Option<Bound>| {
+        bound.as_ref().map(|bound| Bounded { time: bound.time.to_string(), by: bound.by.clone() })
+    };
+    let came_to_be = |interval: &&Interval| CameToBe { after: bound(&interval.lower), before: bound(&interval.upper) };
+    let lines = node.index().of_package(root)?.iter().map(line).collect::<Vec<_>>().into_iter();
+    let lines = lines.map(|line| {
+        let came_to_be = intervals.get(line.digest.as_str()).map(came_to_be);
+        StatementLine { came_to_be, ..line }
+    });
+    Ok(lines.collect())
 }
 
 /// A row as people see it.
@@ -118,5 +142,6 @@ pub(crate) fn line(row: &Row) -> StatementLine {
         sequence: row.sequence,
         package: row.package.map(|root| root.to_string()),
         issued_at: row.issued_at.to_string(),
+        came_to_be: None,
     }
 }
