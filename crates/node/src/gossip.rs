@@ -181,6 +181,10 @@ fn hear_of_theirs(node: &Node, owner: &Authority, ledger: &Vkey, note: Note, key
     let is_shown = if is_last || !held.is_empty() { IsShown::Yes } else { IsShown::No };
     let mut signers: Vec<KeyId> = signers.into_iter().flatten().collect();
     if signers.is_empty() {
+        if is_ours && is_shown == IsShown::Yes {
+            // Nobody's but our own: it lies among what we cosigned.
+            return Ok(());
+        }
         signers.push(owner.root);
     }
     claims.keep(&note, checkpoint.size, &signers, is_shown)
