@@ -34,11 +34,16 @@ fn double(place: &Place, of: &Authority) -> Authority {
     double
 }
 
+/// What a node keeps of its peers in the folders of this name.
+fn of_peers(of: &Authority, name: &str) -> Vec<PathBuf> {
+    let peers = fs::read_dir(of.home.join("peers")).into_iter().flatten().flatten();
+    let folders = peers.map(|peer| peer.path().join(name));
+    folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path())).collect()
+}
+
 /// What a node keeps against others.
 fn contradictions(of: &Authority) -> Vec<PathBuf> {
-    let peers = fs::read_dir(of.home.join("peers")).into_iter().flatten().flatten();
-    let folders = peers.map(|peer| peer.path().join("contradictions"));
-    folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path())).collect()
+    of_peers(of, "contradictions")
 }
 
 /// What the doctor sees under a name.
@@ -138,6 +143,11 @@ fn a_restored_witness_learns_what_it_cosigned_before_it_cosigns_another_history(
     lab.asks(&Authority::sends(&lab.seals(&place.source(1, 1000)), &prosecutor));
     lab.asks(&Authority::sends(&lab.seals(&place.source(2, 1000)), &tribunal));
     one.stop();
+    // Of all that it cosigned, the newest; so far that was the laboratory's alone.
+    let newest = of_peers(&prosecutor, "witnessed")
+        .into_iter()
+        .max_by_key(|path| (path.file_name().unwrap().len(), path.clone()))
+        .unwrap();
     // An older copy of what it witnessed; its own ledger and what it holds are not what this is about.
     for peer in fs::read_dir(backup.join("peers")).unwrap().flatten() {
         let (now, then) = (prosecutor.home.join("peers").join(peer.file_name()), peer.path());
@@ -148,8 +158,10 @@ fn a_restored_witness_learns_what_it_cosigned_before_it_cosigns_another_history(
             copy(&then.join("witnessed"), &now.join("witnessed"));
         }
     }
+    assert!(!newest.is_file());
     let one = prosecutor.serves();
     tribunal.asks(&Authority::sends(&tribunal.seals(&place.source(3, 1000)), &prosecutor));
+    assert!(newest.is_file(), "the note that it had cosigned last is back, to the byte");
 
     // Now the other history comes along, which the older copy alone would have cosigned.
     let package = fork.seals(&place.source(4, 1000));
