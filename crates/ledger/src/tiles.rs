@@ -12,7 +12,7 @@ use crate::home::{tile_bytes, tile_path};
 use crate::storage::{Storage, StorageError};
 use crate::tail::hashes;
 
-/// Tiles of hashes kept in memory: 4 MiB, the paths of some hundred proofs.
+/// Tiles of hashes kept in memory, at most 8 MiB: the paths of some hundred proofs.
 const CACHED_TILES: usize = 512;
 
 /// The committed tiles of a ledger.
@@ -25,8 +25,36 @@ pub(crate) struct Tiles {
 /// Tiles by name, and the order in which they came.
 #[derive(Debug, Default)]
 struct Cache {
-    tiles: HashMap<Tile, Arc<[Hash]>>,
+    tiles: HashMap<Tile, Arc<Row>>,
     order: VecDeque<Tile>,
+}
+
+/// A tile of hashes in memory.
+#[derive(Debug)]
+struct Row {
+    hashes: Vec<Hash>,
+    /// The complete subtrees of 2, 4 … 128 of them, one list for each height. Every proof of a ledger goes through its few upper
+    /// tiles, so these are hashed once; a tile of leaves is seldom asked for twice, and has none.
+    inner: Vec<Vec<Hash>>,
+}
+
+impl Row {
+    fn of(level: u8, hashes: Vec<Hash>) -> Self {
+        let mut inner: Vec<Vec<Hash>> = Vec::new();
+        for _ in 1..8_u8 * u8::from(level > 0) {
+            let below = inner.last().unwrap_or(&hashes);
+            inner.push(below.chunks_exact(2).map(root).collect());
+        }
+        Self { hashes, inner }
+    }
+
+    /// The root of the 2^height hashes from this place on, which is a multiple of that; none when there are fewer.
+    fn node(&self, place: usize, height: u8) -> Option<Hash> {
+        match usize::from(height).checked_sub(1).and_then(|above| self.inner.get(above)) {
+            Some(subtrees) => subtrees.get(place >> height).copied(),
+            None => self.hashes.get(place..place + (1 << height)).map(root),
+        }
+    }
 }
 
 /// Why something committed could not be read.
@@ -86,14 +114,14 @@ impl Tiles {
         }
     }
 
-    fn hashes(&self, tile: Tile) -> Result<Arc<[Hash]>, ReadError> {
+    fn row(&self, tile: Tile, level: u8) -> Result<Arc<Row>, ReadError> {
         let locked = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = locked().tiles.get(&tile) {
             return Ok(Arc::clone(found));
         }
         let bytes = self.bytes(tile)?;
         let read = hashes(&bytes, tile.width).ok_or_else(|| damaged(tile, format!("{} bytes", bytes.len())))?;
-        let read: Arc<[Hash]> = read.into();
+        let read = Arc::new(Row::of(level, read));
         let mut cache = locked();
         if cache.tiles.insert(tile, Arc::clone(&read)).is_none() {
             cache.order.push_back(tile);
@@ -144,8 +172,7 @@ impl Nodes for Tree<'_> {
         let first = at.index.checked_shl(height.into()).ok_or(out_of_range.clone())?;
         let tile = in_row(TileKind::Hashes(level), first / TILE_WIDTH, self.size).ok_or(out_of_range.clone())?;
         let place = (first % TILE_WIDTH) as usize;
-        let row = self.tiles.hashes(tile)?;
-        row.get(place..place + (1 << height)).map(root).ok_or(out_of_range)
+        self.tiles.row(tile, level)?.node(place, height).ok_or(out_of_range)
     }
 }
 
@@ -179,4 +206,25 @@ pub(crate) fn cut(tile: Tile, wider: &[u8], width: u16) -> Result<Vec<u8>, ReadE
 
 pub(crate) fn damaged(tile: Tile, what: String) -> ReadError {
     ReadError::Damaged { path: tile_path(&tile), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hashed_once_is_what_would_be_hashed_each_time() {
+        for width in [1, 2, 3, 7, 8, 100, 255, 256] {
+            let hashes: Vec<Hash> = (0..width).map(|n: u16| Hash::of(&n.to_be_bytes())).collect();
+            let (leaves, upper) = (Row::of(0, hashes.clone()), Row::of(1, hashes.clone()));
+            assert_eq!((leaves.inner.len(), upper.inner.len()), (0, 7));
+            for height in 0..8_u8 {
+                for place in (0..=usize::from(width)).step_by(1 << height) {
+                    let expected = hashes.get(place..place + (1 << height)).map(root);
+                    assert_eq!(upper.node(place, height), expected, "{width} {height} {place}");
+                    assert_eq!(leaves.node(place, height), expected);
+                }
+            }
+        }
+    }
 }
