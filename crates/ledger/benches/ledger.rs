@@ -222,7 +222,26 @@ fn figures(size: u64) {
         );
     }
     println!("{} MiB resident", memory_mib());
+    drop(ledger);
+    let size = killed(home);
+    let (ledger, again) = timed(|| open(home));
+    assert!(ledger.size() >= size && ledger.health().may_sign());
+    println!("open after a kill in the middle of appends: {again:.2?}");
 }
+
+/// Lets another process append to the ledger, and kills it; gives the size that was published by then.
+fn killed(home: &Path) -> u64 {
+    let program = std::env::current_exe().unwrap();
+    let mut child = std::process::Command::new(program).env(APPENDS_TO, home).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let checkpoint = fs::read_to_string(home.join("ledger/checkpoint")).unwrap();
+    checkpoint.lines().nth(1).unwrap().parse().unwrap()
+}
+
+/// Names the home to which this program shall append until it is killed.
+const APPENDS_TO: &str = "CUSTODIA_LEDGER_APPENDS_TO";
 
 /// Whether there is one segment for each bit of the number of full ranges.
 fn tidy(home: &Path, size: u64) -> bool {
@@ -273,6 +292,11 @@ fn small(criterion: &mut Criterion) {
 }
 
 fn main() {
+    if let Some(home) = std::env::var_os(APPENDS_TO) {
+        NEXT.store(u64::from(std::process::id()) << 32, Ordering::Relaxed);
+        append_for(&open(Path::new(&home)), 64, Duration::from_secs(60));
+        return;
+    }
     match std::env::var("CUSTODIA_LEDGER_SIZES") {
         Ok(sizes) => sizes.split(',').map(|size| size.parse().expect("a number of entries")).for_each(figures),
         Err(_) => {
