@@ -13,6 +13,9 @@ mod elements;
 mod query;
 mod token;
 
+/// The name of a policy of a time-stamping authority: an object identifier.
+pub type Policy = ::der::asn1::ObjectIdentifier;
+
 pub use certificate::{CertificateRefused, TsaCertificate};
 pub use check::{TimeStamp, TokenError};
 pub use query::{Query, Reply};

@@ -1,9 +1,10 @@
 //! The question to a time-stamping service and the frame of its answer (RFC 3161 §2.4): bytes out, bytes in.
 
 use custodia_format::{Hash, Malformed};
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use der::asn1::{AnyRef, BitStringRef};
 use der::{Encode, Tag};
 
+use super::Policy;
 use super::elements::Elements;
 
 const WHAT: &str = "time-stamp response";
@@ -18,21 +19,16 @@ pub struct Query {
     /// A number that the answer repeats, so that it is no older one: the bytes of a positive ASN.1 integer.
     pub nonce: Vec<u8>,
     /// The policy that is asked for; the service's own where there is none.
-    pub policy: Option<ObjectIdentifier>,
+    pub policy: Option<Policy>,
 }
 
 impl Query {
     /// A question with this nonce: eight random bytes, of which the first bit is dropped.
-    pub fn new(imprint: Hash, random: [u8; 8], policy: Option<ObjectIdentifier>) -> Self {
+    pub fn new(imprint: Hash, random: [u8; 8], policy: Option<Policy>) -> Self {
         // A leading zero byte would be another spelling, and a leading one bit another sign.
         let [first, rest @ ..] = random;
         let nonce = [&[(first & 0x7f).max(1)], rest.as_slice()].concat();
         Self { imprint, nonce, policy }
-    }
-
-    /// Reads the dotted form of a policy's name.
-    pub fn policy(text: &str) -> Option<ObjectIdentifier> {
-        ObjectIdentifier::new(text).ok()
     }
 
     /// `TimeStampReq`, which asks for the certificate to come with the token, so that other programs can check it alone.
@@ -120,13 +116,12 @@ mod tests {
 
     #[test]
     fn a_question_is_the_bytes_that_the_standard_says() {
-        let query = Query::new(Hash::ZERO, [0xff, 0, 0, 0, 0, 0, 0, 9], Query::policy("1.2.3.4"));
+        let query = Query::new(Hash::ZERO, [0xff, 0, 0, 0, 0, 0, 0, 9], Some(Policy::new_unwrap("1.2.3.4")));
         let printed = query.print();
         let head = [0x30, 72, 2, 1, 1, 0x30, 49, 0x30, 13, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 32];
         assert_eq!(printed.get(..head.len()), Some(head.as_slice()));
         assert!(printed.ends_with(&[6, 3, 0x2a, 3, 4, 2, 8, 0x7f, 0, 0, 0, 0, 0, 0, 9, 1, 1, 0xff]), "{printed:02x?}");
         assert_eq!(Query::new(Hash::ZERO, [0x80; 8], None).nonce.first(), Some(&1));
-        assert_eq!(Query::policy("no policy"), None);
     }
 
     #[test]

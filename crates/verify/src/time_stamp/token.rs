@@ -5,6 +5,7 @@ use custodia_format::{Hash, Malformed, limits};
 use der::Tag;
 use der::asn1::ObjectIdentifier;
 
+use super::Policy;
 use super::algorithm::Named;
 use super::certificate::Extension;
 use super::elements::{Element, Elements, context, context_primitive};
@@ -29,7 +30,7 @@ pub struct Token<'a> {
 pub(super) struct Info<'a> {
     /// The bytes that the signature is over, by way of their digest.
     pub(super) bytes: &'a [u8],
-    pub(super) policy: ObjectIdentifier,
+    pub(super) policy: Policy,
     pub(super) imprint_by: Named<'a>,
     pub(super) imprint: &'a [u8],
     /// The second in which it was made, or in the middle of which: nothing that is stamped came later than its end.
@@ -111,8 +112,8 @@ impl<'a> Token<'a> {
     }
 
     /// The policy under which it says that it was made.
-    pub fn policy(&self) -> String {
-        self.info.policy.to_string()
+    pub const fn policy(&self) -> Policy {
+        self.info.policy
     }
 }
 
