@@ -31,6 +31,7 @@ ESS_V1, ESS_V2 = "1.2.840.113549.1.9.16.2.12", "1.2.840.113549.1.9.16.2.47"
 TIME_STAMPING, SERVER = "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.1"
 
 work = Path(tempfile.mkdtemp())
+SERIALS = {}
 
 
 def openssl(*arguments, given=b""):
@@ -84,6 +85,10 @@ def name(common):
     return seq(part("2.5.4.6", "XX"), part("2.5.4.10", "Vectors"), part("2.5.4.3", common))
 
 
+def issued(serial):
+    return seq(name("Vector CA"), number(serial))
+
+
 class Key:
     def __init__(self, label, *kind):
         self.path = work / f"{label}.pem"
@@ -98,14 +103,18 @@ def extension(kind, value, *critical):
     return seq(oid(kind), *critical, octets(value))
 
 
-def certificate(common, key, usage=(TIME_STAMPING,), critical=(TRUE,), until="20360101000000Z", serial=2):
+def certificate(common, key, usage=(TIME_STAMPING,), critical=(TRUE,), until="20360101000000Z", more=()):
+    serial = len(SERIALS) + 2
     extensions = [extension("2.5.29.14", octets(hashlib.sha1(key.spki).digest()))]
     if usage is not None:
         extensions.append(extension("2.5.29.37", seq(*map(oid, usage)), *critical))
+    extensions += more
     when = seq(tlv(0x17, b"260101000000Z"), tlv(0x18 if until > "2050" else 0x17, (until if until > "2050" else until[2:]).encode()))
     signed = seq(tlv(0xA0, number(2)), number(serial), algorithm(RSA_SHA256, NULL), name("Vector CA"), when, name(common),
                  key.spki, tlv(0xA3, seq(*extensions)))
-    return seq(signed, algorithm(RSA_SHA256, NULL), tlv(3, b"\0" + CA.sign("sha256", signed)))
+    made = seq(signed, algorithm(RSA_SHA256, NULL), tlv(3, b"\0" + CA.sign("sha256", signed)))
+    SERIALS[made] = serial
+    return made
 
 
 def info(imprint, version=1, by=SHA256, parameters=(NULL,), time=TIME, more=(number(0x1234567890),)):
@@ -126,7 +135,7 @@ def token(key, cert, content, digest="sha256", sig_alg=None, ess=None, content_t
                   attribute(MESSAGE_DIGEST, octets(message_digest or hashlib.new(digest, content).digest())), ess, *more]
     signed = order(*[part for part in attributes if part])
     signature = spoil(key.sign(digest, signed, *sign))
-    sid = sid or seq(name("Vector CA"), number(2))
+    sid = sid or issued(SERIALS[cert])
     digest_alg = digest_alg or algorithm(DIGESTS[digest], NULL)
     signer = seq(number(version), sid, digest_alg, b"\xa0" + signed[1:], sig_alg or algorithm(RSA, NULL), octets(signature), unsigned)
     data = seq(number(data_version), tlv(0x31, digest_alg), seq(oid(encapsulated), tlv(0xA0, octets(content))),
@@ -174,9 +183,10 @@ p521 = Key("p521", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521")
 
 certificates = {
     "rsa": certificate("TSA by RSA", rsa), "p256": certificate("TSA by P-256", p256), "p384": certificate("TSA by P-384", p384),
-    "other": certificate("Another TSA", rsa, serial=3),
+    "other": certificate("Another TSA", rsa),
     "short": certificate("TSA of one day", rsa, until="20261122235959Z"),
     "far": certificate("TSA until 2060", rsa, until="20600101000000Z"),
+    "alternative": certificate("TSA with a name more", rsa, more=(extension("2.5.29.17", seq(tlv(0x82, b"tsa.example"))),)),
     "no-usage": certificate("No usage", rsa, usage=None),
     "other-usage": certificate("A server", rsa, usage=(SERVER,)),
     "more-usages": certificate("A server too", rsa, usage=(TIME_STAMPING, SERVER)),
@@ -205,9 +215,11 @@ vectors = [
     ("without-certificates", "rsa", "valid", token(rsa, cert, good, certs=False)),
     ("signer-by-key-id", "rsa", "valid", token(rsa, cert, good, sid=key_id(hashlib.sha1(rsa.spki).digest()), version=3)),
     ("more-attributes", "rsa", "valid", token(rsa, cert, good, more=[attribute(SIGNING_TIME, tlv(0x17, b"300101000000Z"))])),
+    ("named-otherwise", "alternative", "valid", token(rsa, certificates["alternative"], info(stamped, more=(
+        number(0x1234567890), tlv(0xA0, tlv(0x82, b"tsa.example")))))),
     ("no-nonce", "rsa", "valid", token(rsa, cert, info(stamped, more=()))),
     ("all-fields", "rsa", "valid", token(rsa, cert, info(stamped, more=(
-        seq(number(1), tlv(0x80, b"\x05")), TRUE, number(9), tlv(0xA0, tlv(0xA4, name("Whoever"))),
+        seq(number(1), tlv(0x80, b"\x05")), TRUE, number(9), tlv(0xA0, tlv(0xA4, name("TSA by RSA"))),
         tlv(0xA1, extension("1.2.3.4.5", b"x")))))),
     ("stamped-too-early", "rsa", "valid-earlier", token(rsa, cert, info(stamped, time="20261123000000Z"))),
     ("fraction", "rsa", "valid-next-second", token(rsa, cert, info(stamped, time="20261123100300.25Z"))),
@@ -228,7 +240,7 @@ vectors = [
     ("unsigned-attribute", "rsa", "malformed", token(rsa, cert, good, unsigned=tlv(0xA1, attribute(SIGNING_TIME, tlv(0x17, b"300101000000Z"))))),
     ("attributes-out-of-order", "rsa", "malformed", token(rsa, cert, good, order=lambda *parts: tlv(0x31, *sorted(parts, reverse=True)))),
     ("attribute-twice", "rsa", "malformed", token(rsa, cert, good, more=[ess_of(hashlib.sha256(certificates["other"]).digest())])),
-    ("signer-of-another-certificate", "rsa", "malformed", token(rsa, cert, good, sid=seq(name("Vector CA"), number(4)))),
+    ("signer-of-another-certificate", "rsa", "malformed", token(rsa, cert, good, sid=issued(SERIALS[certificates["other"]]))),
     ("signer-by-another-key-id", "rsa", "malformed", token(rsa, cert, good, sid=key_id(b"x" * 20), version=3)),
     ("info-version", "rsa", "malformed", token(rsa, cert, info(stamped, version=2))),
     ("info-trailing", "rsa", "malformed", token(rsa, cert, good + b"\0")),
@@ -245,7 +257,8 @@ vectors = [
         ESS_V1, seq(seq(seq(octets(hashlib.sha1(cert).digest()))))))),
     ("certificate-named-by-sha512", "rsa", "other-certificate", token(rsa, cert, good, ess=ess_of(hashlib.sha512(cert).digest(), algorithm(SHA512)))),
     ("certificate-not-named", "rsa", "other-certificate", token(rsa, cert, good, ess=b"")),
-    ("another-certificate-of-the-key", "rsa", "other-certificate", token(rsa, certificates["other"], good, sid=seq(name("Vector CA"), number(3)))),
+    ("another-certificate-of-the-key", "rsa", "other-certificate", token(rsa, certificates["other"], good)),
+    ("another-authority-named", "rsa", "other-certificate", token(rsa, cert, info(stamped, more=(tlv(0xA0, tlv(0xA4, name("TSA by P-256"))),)))),
     ("another-authority", "rsa", "other-certificate", token(p256, certificates["p256"], good, sig_alg=algorithm(ECDSA["sha256"]))),
 
     ("imprint-by-sha512", "rsa", "unknown-algorithm", token(rsa, cert, info(hashlib.sha512(b"").digest(), by=SHA512))),

@@ -45,8 +45,12 @@ fn trusting(names: &[&str]) -> TrustFile {
 
 #[track_caller]
 fn refused(query: &Query, answer: &[u8]) -> Failure {
-    let failure =
-        judge(&service(), &certificates(&trusting(&["rsa", "p256", "p384", "short", "far"])).unwrap(), query, answer);
+    let failure = judge(
+        &service(),
+        &certificates(&trusting(&["rsa", "p256", "p384", "short", "far", "alternative"])).unwrap(),
+        query,
+        answer,
+    );
     let failure = failure.unwrap_err();
     assert_eq!(failure.code, Code::Tsa);
     assert!(failure.safe.starts_with("No token was stored."));
@@ -66,7 +70,7 @@ fn a_token_is_taken_whole_or_not_at_all() {
         let is_good = vector_of["expected"].as_str().unwrap().starts_with("valid");
         // Those that openssl made answer another question, and two have no number.
         if is_good && !name.starts_with("openssl-") && !["no-nonce", "all-fields"].contains(&name) {
-            let trusted = certificates(&trusting(&["rsa", "p256", "p384", "far"])).unwrap();
+            let trusted = certificates(&trusting(&["rsa", "p256", "p384", "far", "alternative"])).unwrap();
             judge(&service(), &trusted, &query(), &answer).unwrap();
             taken += 1;
         } else if name == "another-authority" {

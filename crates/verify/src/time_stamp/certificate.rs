@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use custodia_format::text::{Time, from_b64};
 use custodia_format::{Hash, Malformed};
-use der::Tag;
-use der::asn1::{GeneralizedTime, ObjectIdentifier, UtcTime};
+use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
+use der::{Encode, Tag};
 
 use super::algorithm::Key;
 use super::elements::{Element, Elements, context, context_primitive};
@@ -13,6 +13,7 @@ use super::elements::{Element, Elements, context, context_primitive};
 const WHAT: &str = "certificate";
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 
 /// How the parts of a name are called that people know (RFC 4514 §3).
@@ -45,6 +46,8 @@ pub struct TsaCertificate {
     pub(super) issuer: Vec<u8>,
     pub(super) serial: Vec<u8>,
     pub(super) subject_key_id: Option<Vec<u8>>,
+    /// Its names, each as a `GeneralName`: the subject, and the alternative ones.
+    pub(super) names: Vec<Vec<u8>>,
 }
 
 /// Why a certificate cannot be that of a time-stamping authority.
@@ -109,7 +112,8 @@ impl TsaCertificate {
         fields.take("signature", Tag::Sequence)?;
         let issuer = fields.take("issuer", Tag::Sequence)?.whole.to_vec();
         let (not_before, not_after) = validity(fields.take("validity", Tag::Sequence)?)?;
-        let subject = name(fields.take("subject", Tag::Sequence)?)?;
+        let subject_name = fields.take("subject", Tag::Sequence)?;
+        let subject = name(subject_name)?;
         let key = Key::read(fields.take("subjectPublicKeyInfo", Tag::Sequence)?)?;
         fields.take_if("issuerUniqueID", context_primitive(1))?;
         fields.take_if("subjectUniqueID", context_primitive(2))?;
@@ -118,6 +122,7 @@ impl TsaCertificate {
 
         let mut usage = None;
         let mut subject_key_id = None;
+        let mut alternative = None;
         if let Some(extensions) = extensions {
             for extension in extensions.only(Tag::Sequence)?.elements()?.all("extension", Tag::Sequence)? {
                 let extension = Extension::read(extension)?;
@@ -127,6 +132,7 @@ impl TsaCertificate {
                         let id = Elements::only(WHAT, extension.value, Tag::OctetString)?.octets()?.to_vec();
                         subject_key_id.replace(id).is_some()
                     }
+                    SUBJECT_ALTERNATIVE_NAME => alternative.replace(extension.value).is_some(),
                     _ => false,
                 };
                 if seen {
@@ -144,9 +150,22 @@ impl TsaCertificate {
         if let Key::Unknown(found) = &key {
             return Err(CertificateRefused::Key { subject, found: found.clone() });
         }
+        let mut names = vec![directory_name(subject_name.whole)];
+        if let Some(alternative) = alternative {
+            let mut all = Elements::only(WHAT, alternative, Tag::Sequence)?.elements()?;
+            while let Some(name) = all.take_any("subjectAltName")? {
+                names.push(name.whole.to_vec());
+            }
+        }
         let fingerprint = Hash::of(der);
-        Ok(Self { fingerprint, subject, not_before, not_after, key, issuer, serial, subject_key_id })
+        Ok(Self { fingerprint, subject, not_before, not_after, key, issuer, serial, subject_key_id, names })
     }
+}
+
+/// A name as the choice `directoryName` of a `GeneralName`.
+fn directory_name(name: &[u8]) -> Vec<u8> {
+    let printed = AnyRef::new(context(4), name).and_then(|any| any.to_der());
+    printed.expect("a name came from a certificate that was read, and DER takes 256 MiB")
 }
 
 /// `Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }`.

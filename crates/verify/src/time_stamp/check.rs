@@ -24,7 +24,7 @@ pub enum TokenError {
     /// It is not of the shape. Its maker's fault.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// It says that another certificate has signed it, or does not say so by SHA-256. Nobody's fault: the reader does not
+    /// It says that another certificate has signed it, or does not say so by SHA-256, or names another authority. Nobody's fault: the reader does not
     /// believe that one.
     #[error("it is signed under {found}")]
     OtherCertificate {
@@ -87,11 +87,17 @@ impl Token<'_> {
             SignerId::Issuer { issuer, serial } => issuer == certificate.issuer && serial == certificate.serial,
             SignerId::Key(id) => certificate.subject_key_id.as_deref() == Some(id),
         };
-        if is_named {
-            return Ok(());
+        if !is_named {
+            let expected = "the certificate that the signed attributes name";
+            return Err(Malformed::new("time-stamp token", "sid", expected, "another").into());
         }
-        Err(Malformed::new("time-stamp token", "sid", "the certificate that the signed attributes name", "another")
-            .into())
+        // A hint, which must not mislead (RFC 3161 §2.4.2).
+        match self.info.tsa {
+            Some(tsa) if !certificate.names.iter().any(|name| name == tsa) => {
+                Err(TokenError::OtherCertificate { found: "the name of another authority".to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn token_step_3_algorithms(&self, certificate: &TsaCertificate) -> Result<Hashing, TokenError> {

@@ -36,6 +36,8 @@ pub(super) struct Info<'a> {
     /// The second in which it was made, or in the middle of which: nothing that is stamped came later than its end.
     pub(super) time: Time,
     pub(super) nonce: Option<&'a [u8]>,
+    /// Whom it names as its maker, a `GeneralName`.
+    pub(super) tsa: Option<&'a [u8]>,
     /// An extension that must be understood, and is not.
     pub(super) critical: Option<ObjectIdentifier>,
 }
@@ -135,7 +137,15 @@ impl<'a> Info<'a> {
             return Err(ordering.wrong("a default that is left out", "FALSE"));
         }
         let nonce = fields.take_if("nonce", Tag::Integer)?.map(|nonce| nonce.value);
-        fields.take_if("tsa", context(0))?;
+        let tsa = match fields.take_if("tsa", context(0))? {
+            None => None,
+            Some(tsa) => {
+                let mut inside = tsa.elements()?;
+                let name = inside.take_any("tsa")?.ok_or_else(|| tsa.wrong("a name", "the end"))?;
+                inside.end()?;
+                Some(name.whole)
+            }
+        };
         let extensions = fields.take_if("extensions", context(1))?;
         fields.end()?;
         let mut critical = None;
@@ -145,7 +155,7 @@ impl<'a> Info<'a> {
                 critical = critical.or(extension.is_critical.then_some(extension.oid));
             }
         }
-        Ok(Self { bytes, policy, imprint_by, imprint: hashed, time, nonce, critical })
+        Ok(Self { bytes, policy, imprint_by, imprint: hashed, time, nonce, tsa, critical })
     }
 }
 
