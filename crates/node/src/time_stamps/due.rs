@@ -33,14 +33,12 @@ pub(super) enum Seen {
     ByNobody,
 }
 
-/// What a service has yet to stamp, from the smallest; and the size from which on cosigned checkpoints are looked at.
-pub(super) fn of(node: &Node, asked: &Asked) -> Result<(Vec<Due>, u64), Failure> {
+/// What a service has yet to stamp, from the smallest.
+pub(super) fn of(node: &Node, asked: &Asked) -> Result<Vec<Due>, Failure> {
     let mut cosigned = witness::ours(node.home());
     cosigned.retain(|note| note.size <= node.ledger().size());
     cosigned.dedup_by_key(|note| note.size);
-    // A service that was never asked is asked about the newest, and not about years that are gone.
-    let before_newest = cosigned.iter().rev().nth(1).map_or(0, |note| note.size);
-    let (from, own_from) = (asked.cosigned.unwrap_or(before_newest), asked.own.unwrap_or(0));
+    let (from, own_from) = (asked.cosigned.unwrap_or(0), asked.own.unwrap_or(0));
 
     let (mut wanted, mut is_uncovered) = (BTreeSet::new(), false);
     for row in node.index().since(from.min(own_from))? {
@@ -53,6 +51,10 @@ pub(super) fn of(node: &Node, asked: &Asked) -> Result<(Vec<Due>, u64), Failure>
             None => is_uncovered |= row.leaf_index >= own_from,
         }
     }
+    if asked.cosigned.is_none() {
+        // A service that was never asked is asked about the newest, and not about years that are gone.
+        wanted = wanted.pop_last().into_iter().collect();
+    }
     let mut due = Vec::new();
     for note in wanted {
         due.push(Due { size: note.size, note: note.read()?, seen: Seen::ByPeer });
@@ -61,5 +63,5 @@ pub(super) fn of(node: &Node, asked: &Asked) -> Result<(Vec<Due>, u64), Failure>
         let newest = node.ledger().checkpoint();
         due.push(Due { size: newest.checkpoint().size, note: newest.note().clone(), seen: Seen::ByNobody });
     }
-    Ok((due, from))
+    Ok(due)
 }

@@ -40,13 +40,13 @@ pub(crate) async fn ask_all(node: &Arc<Node>, services: &[Service]) -> Result<Ve
 /// Asks one service for all that it has yet to stamp, until it fails.
 async fn ask(node: Arc<Node>, service: Service, trusted: Arc<Certificates>) -> Result<StampedBy, Failure> {
     let asked = Record::load(node.home()).of(&service).cloned().unwrap_or_default();
-    let (due, from) = blocking(&node, move |node| due::of(node, &asked)).await?;
+    let due = blocking(&node, move |node| due::of(node, &asked)).await?;
     let mut answer = StampedBy { service: service.to_string(), tokens: Vec::new(), failure: None };
     for due in due.into_iter().take(ROUND) {
         match service::ask(&service, &trusted, &due.note.text_digest()).await {
             Ok(got) => {
                 let service = service.clone();
-                answer.tokens.push(blocking(&node, move |node| keep(node, &service, from, &due, got)).await?);
+                answer.tokens.push(blocking(&node, move |node| keep(node, &service, &due, got)).await?);
             }
             Err(failure) => {
                 tracing::warn!(%service, %failure, found = failure.found, "a time-stamping service gave no token");
@@ -61,7 +61,7 @@ async fn ask(node: Arc<Node>, service: Service, trusted: Arc<Certificates>) -> R
 }
 
 /// Logs a token, with its checkpoint where nobody else keeps that; then remembers that it is there.
-fn keep(node: &Node, service: &Service, from: u64, due: &Due, got: Got) -> Result<Stamp, Failure> {
+fn keep(node: &Node, service: &Service, due: &Due, got: Got) -> Result<Stamp, Failure> {
     let note = (due.seen == Seen::ByNobody).then(|| due.note.print().into_bytes());
     let documents = note.into_iter().chain([got.token]).map(|bytes| Document { shelf: Shelf::Anchor, bytes });
     let desk = node.desk();
@@ -85,8 +85,8 @@ fn keep(node: &Node, service: &Service, from: u64, due: &Due, got: Got) -> Resul
             Seen::ByPeer => asked.cosigned = asked.cosigned.max(Some(due.size)),
             Seen::ByNobody => asked.own = asked.own.max(Some(due.size)),
         }
-        // From where the first round began, all that is cosigned from now on is stamped.
-        asked.cosigned = asked.cosigned.or(Some(from));
+        // From the first token on, all is stamped that is cosigned.
+        asked.cosigned.get_or_insert(0);
         asked.last = Some(stamp.clone());
     })?;
     Ok(stamp)
