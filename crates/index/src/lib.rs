@@ -207,6 +207,17 @@ impl Index {
         self.resolve(self.order.range(leaf_index.to_be_bytes()..))
     }
 
+    /// All rows, the newest first, each read when it is asked for.
+    ///
+    /// # Errors
+    /// As [`Index::row`].
+    pub fn newest_first(&self) -> impl Iterator<Item = Result<Row, IndexError>> {
+        self.order.iter().rev().map(|pair| {
+            let digest = hash(&pair?.1).ok_or(IndexError::Damaged)?;
+            self.row(&digest)?.ok_or(IndexError::Damaged)
+        })
+    }
+
     /// The time-stamp tokens over the text of this SHA-256, as the digests of their files, in the order of the ledger.
     ///
     /// # Errors
@@ -397,6 +408,7 @@ mod tests {
         assert_eq!(index.packages().unwrap(), [Hash::new([9; 32]), Hash::new([3; 32])]);
         assert_eq!(index.row(&Hash::ZERO).unwrap(), None);
         assert_eq!(index.since(2).unwrap(), rows[2..]);
+        assert_eq!(index.newest_first().next().unwrap().unwrap(), rows[3]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Which checkpoints are to be stamped: those under which proofs will show what this node said.
 //!
-//! A proof shows each statement under the earliest checkpoint that a peer has cosigned, so a token is of use over exactly
-//! these. What no cosigned checkpoint covers yet is shown under the earliest own one that was stamped, so the newest own one
-//! is stamped for it. Where nothing was said since, there is nothing to stamp: tokens are entries too, and are not stamped for
-//! their own sake.
+//! A proof shows each statement under the earliest checkpoint that enough peers have cosigned, so a token is of use over exactly
+//! these: the choice is made by the code of proofs. What no cosigned checkpoint covers yet is shown under the earliest own one
+//! that was stamped, so the newest own one is stamped for it. Where nothing was said since, there is nothing to stamp: tokens
+//! are entries too, and are not stamped for their own sake.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use custodia_format::note::Note;
 
 use super::record::Asked;
 use crate::failure::Failure;
-use crate::{Node, author, witness};
+use crate::{Node, proofs, witness};
 
 /// A checkpoint that is to be stamped.
 #[derive(Debug, Clone)]
@@ -34,34 +34,63 @@ pub(super) enum Seen {
 }
 
 /// What a service has yet to stamp, from the smallest.
-pub(super) fn of(node: &Node, asked: &Asked) -> Result<Vec<Due>, Failure> {
-    let mut cosigned = witness::ours(node.home());
-    cosigned.retain(|note| note.size <= node.ledger().size());
-    cosigned.dedup_by_key(|note| note.size);
-    let (from, own_from) = (asked.cosigned.unwrap_or(0), asked.own.unwrap_or(0));
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work {
+    /// The checkpoints.
+    pub(super) due: Vec<Due>,
+    /// The first statement whose checkpoint it has not stamped, or may have to stamp another one for, by its place in the
+    /// ledger: where to look from the next time.
+    pub(super) from: u64,
+}
 
-    let (mut wanted, mut is_uncovered) = (BTreeSet::new(), false);
-    for row in node.index().since(from.min(own_from))? {
-        if !author::is_own(node, &row) {
-            continue;
+impl Work {
+    /// Finds out what is to be done by a service that has done this much.
+    pub(super) fn of(node: &Node, asked: &Asked) -> Result<Self, Failure> {
+        let ours = node.config().ledger.to_string();
+        let asked = asked.clone().of_ledger(&ours);
+        // A service that was never asked is asked about the newest statement, and not about years that are gone.
+        let from = match asked.from {
+            Some(from) => from,
+            None => match node.index().newest_first().find(|row| row.as_ref().map_or(true, |row| row.ledger == ours)) {
+                Some(newest) => newest?.leaf_index,
+                None => return Ok(Self::default()),
+            },
+        };
+        let (notes, peers) = (witness::ours(node.home()), node.peers().all().len() as u64);
+        let quorum = node.trust()?.quorum;
+        let generation = node.config().ledger.generation;
+        let mut work = Self { due: Vec::new(), from };
+        let (mut wanted, mut is_uncovered, mut all_settled) = (BTreeSet::new(), false, true);
+        for row in node.index().since(from)?.into_iter().filter(|row| row.ledger == ours) {
+            let covering: Vec<_> = proofs::covering(&notes, node.ledger(), generation, row.leaf_index).collect();
+            let is_settled = match proofs::earliest(&covering, quorum) {
+                Some((at, cosigners)) => {
+                    let is_stamped = asked.stamped.contains(&at.size);
+                    if !is_stamped {
+                        wanted.insert(at);
+                    }
+                    is_stamped && cosigners >= quorum.min(peers)
+                }
+                None => {
+                    is_uncovered |= asked.stamped.range(row.leaf_index.saturating_add(1)..).next().is_none();
+                    false
+                }
+            };
+            all_settled &= is_settled;
+            if all_settled {
+                work.from = row.leaf_index.saturating_add(1);
+            }
         }
-        match cosigned.get(cosigned.partition_point(|note| note.size <= row.leaf_index)) {
-            Some(note) if row.leaf_index >= from => drop(wanted.insert(note.clone())),
-            Some(_) => {}
-            None => is_uncovered |= row.leaf_index >= own_from,
+        for at in wanted {
+            if let Some(note) = witness::joined(&notes, at, node.ledger_vkey())? {
+                work.due.push(Due { size: at.size, note, seen: Seen::ByPeer });
+            }
         }
+        if is_uncovered {
+            let newest = node.ledger().checkpoint();
+            let (size, note) = (newest.checkpoint().size, newest.note().clone());
+            work.due.push(Due { size, note, seen: Seen::ByNobody });
+        }
+        Ok(work)
     }
-    if asked.cosigned.is_none() {
-        // A service that was never asked is asked about the newest, and not about years that are gone.
-        wanted = wanted.pop_last().into_iter().collect();
-    }
-    let mut due = Vec::new();
-    for note in wanted {
-        due.push(Due { size: note.size, note: note.read()?, seen: Seen::ByPeer });
-    }
-    if is_uncovered {
-        let newest = node.ledger().checkpoint();
-        due.push(Due { size: newest.checkpoint().size, note: newest.note().clone(), seen: Seen::ByNobody });
-    }
-    Ok(due)
 }

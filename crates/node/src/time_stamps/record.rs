@@ -1,6 +1,6 @@
 //! What is remembered of asking, in `desk/time-stamps`. It is no evidence: tokens are in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +20,12 @@ pub(crate) struct Record(BTreeMap<String, Asked>);
 pub(crate) struct Asked {
     /// When that was last done, by this machine's clock.
     pub(crate) at: i64,
-    /// The size of the largest checkpoint that a peer had cosigned and it has stamped.
-    pub(crate) cosigned: Option<u64>,
-    /// The size of the largest that nobody had cosigned.
-    pub(crate) own: Option<u64>,
+    /// The ledger of which this is: another generation begins anew.
+    pub(crate) ledger: String,
+    /// The first statement whose checkpoint it may still have to stamp, by its place; none where it was never asked.
+    pub(crate) from: Option<u64>,
+    /// The sizes of the checkpoints beyond that one that it has stamped.
+    pub(crate) stamped: BTreeSet<u64>,
     /// Its newest token.
     pub(crate) last: Option<Stamp>,
     /// Why the last attempts came to nothing; none after one that did not.
@@ -59,6 +61,14 @@ impl Record {
 }
 
 impl Asked {
+    /// What is known as far as it is of this ledger.
+    pub(super) fn of_ledger(mut self, ledger: &str) -> Self {
+        if self.ledger != ledger {
+            self = Self { ledger: ledger.to_owned(), from: None, stamped: BTreeSet::new(), ..self };
+        }
+        self
+    }
+
     /// Attempts in a row that came to nothing.
     pub(crate) fn failures(&self) -> u32 {
         self.failed.as_ref().map_or(0, |failed| failed.times)
@@ -70,6 +80,7 @@ pub(super) fn change(node: &Node, service: &Service, change: impl FnOnce(&mut As
     let _held = node.stamping().record();
     let mut record = Record::load(node.home());
     let asked = record.0.entry(service.to_string()).or_default();
+    *asked = std::mem::take(asked).of_ledger(&node.config().ledger.to_string());
     asked.at = edge::now().unix();
     change(asked);
     save(&node.home().desk().join("time-stamps"), &record)

@@ -6,12 +6,12 @@ use custodia_ledger::{Document, Shelf};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::Service;
-use super::due::{self, Due, Seen};
+use super::due::{Due, Seen, Work};
 use super::record::{self, Asked, Failed, Record};
 use super::service::{self, Certificates, Got};
 use crate::failure::{Code, Failure};
 use crate::operations::answers::{Stamp, StampedBy};
-use crate::{Node, edge, views};
+use crate::{Node, ask, edge, views};
 
 /// Checkpoints that one service stamps in one round; the rest waits for the next.
 const ROUND: usize = 64;
@@ -23,11 +23,15 @@ const ROUND: usize = 64;
 /// does wrong is in its answer.
 pub(crate) async fn ask_all(node: &Arc<Node>, services: &[Service]) -> Result<Vec<StampedBy>, Failure> {
     let _asks = node.stamping().asks.lock().await;
-    node.may_sign()?;
     let trusted = Arc::new(service::certificates(&node.trust()?)?);
+    // A token becomes an entry, and each commit is signed.
+    let signer = node.clone();
+    let asked = spawn_blocking(move || ask::before_signing(&signer)).await;
+    asked.map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
+    node.may_sign()?;
     let mut rounds = JoinSet::new();
     for service in services {
-        rounds.spawn(ask(node.clone(), service.clone(), trusted.clone()));
+        rounds.spawn(ask_one(node.clone(), service.clone(), trusted.clone()));
     }
     let mut answers: Vec<StampedBy> = Vec::new();
     while let Some(answer) = rounds.join_next().await {
@@ -38,9 +42,9 @@ pub(crate) async fn ask_all(node: &Arc<Node>, services: &[Service]) -> Result<Ve
 }
 
 /// Asks one service for all that it has yet to stamp, until it fails.
-async fn ask(node: Arc<Node>, service: Service, trusted: Arc<Certificates>) -> Result<StampedBy, Failure> {
+async fn ask_one(node: Arc<Node>, service: Service, trusted: Arc<Certificates>) -> Result<StampedBy, Failure> {
     let asked = Record::load(node.home()).of(&service).cloned().unwrap_or_default();
-    let due = blocking(&node, move |node| due::of(node, &asked)).await?;
+    let Work { due, from } = blocking(&node, move |node| Work::of(node, &asked)).await?;
     let mut answer = StampedBy { service: service.to_string(), tokens: Vec::new(), failure: None };
     for due in due.into_iter().take(ROUND) {
         match service::ask(&service, &trusted, &due.note.text_digest()).await {
@@ -56,7 +60,7 @@ async fn ask(node: Arc<Node>, service: Service, trusted: Arc<Certificates>) -> R
         }
     }
     let failure = answer.failure.clone();
-    blocking(&node, move |node| record::change(node, &service, |asked| went(asked, failure))).await?;
+    blocking(&node, move |node| record::change(node, &service, |asked| went(asked, from, failure))).await?;
     Ok(answer)
 }
 
@@ -81,19 +85,16 @@ fn keep(node: &Node, service: &Service, due: &Due, got: Got) -> Result<Stamp, Fa
         remark: got.remark,
     };
     record::change(node, service, |asked| {
-        match due.seen {
-            Seen::ByPeer => asked.cosigned = asked.cosigned.max(Some(due.size)),
-            Seen::ByNobody => asked.own = asked.own.max(Some(due.size)),
-        }
-        // From the first token on, all is stamped that is cosigned.
-        asked.cosigned.get_or_insert(0);
+        asked.stamped.insert(due.size);
         asked.last = Some(stamp.clone());
     })?;
     Ok(stamp)
 }
 
-/// How a round with a service ended.
-fn went(asked: &mut Asked, failure: Option<Failure>) {
+/// How a round with a service ended that looked from this statement on.
+fn went(asked: &mut Asked, from: u64, failure: Option<Failure>) {
+    asked.from = Some(from);
+    asked.stamped.retain(|size| *size > from);
     asked.failed = failure.map(|failure| match asked.failed.take() {
         Some(failed) => Failed { times: failed.times.saturating_add(1), failure, ..failed },
         None => Failed { since: edge::now().unix(), times: 1, failure },
