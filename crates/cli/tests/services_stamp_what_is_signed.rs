@@ -124,6 +124,8 @@ fn tokens_stand_over_the_very_checkpoints_that_proofs_show_and_travel_with_them(
         authority.asks(&[&"ledger", &"timestamp"]);
     }
     let package = lab.seals(&place.source(2, 100));
+    // While nobody has cosigned the seal, it stands under a checkpoint of which the service is the only witness.
+    assert_eq!(lab.asks(&[&"ledger", &"timestamp"])[0]["tokens"].as_array().map(Vec::len), Some(1));
     let nodes = (lab.serves(), prosecutor.serves(), tribunal.serves());
     lab.asks(&Authority::sends(&package, &prosecutor));
     prosecutor.asks(&[&"accept", &package]);
