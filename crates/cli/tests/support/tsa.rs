@@ -111,10 +111,15 @@ impl Tsa {
         self.folder.join(format!("{name}.pem"))
     }
 
-    /// The fingerprint as openssl prints it.
+    /// The fingerprint as openssl prints it: `sha256 Fingerprint=AB:CD…`.
     pub fn fingerprint(&self, name: &str) -> String {
         let printed = openssl(&self.folder, &format!("x509 -in {name}.pem -noout -fingerprint -sha256"));
-        String::from_utf8(printed).unwrap().trim().split_once('=').unwrap().1.to_owned()
+        String::from_utf8(printed).unwrap().trim().to_owned()
+    }
+
+    /// The same as bare hex.
+    pub fn sha256(&self, name: &str) -> String {
+        self.fingerprint(name).split_once('=').unwrap().1.replace(':', "").to_lowercase()
     }
 
     /// The node asks it so often, and believes it.

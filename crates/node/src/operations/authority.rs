@@ -138,9 +138,11 @@ impl Operation for TrustAdd {
     }
 }
 
-/// Refuses what has another fingerprint than the one that was told, however that is grouped.
+/// Refuses what has another fingerprint than the one that was told, however that is grouped, and also as openssl prints it:
+/// `sha256 Fingerprint=AB:CD…`.
 pub(super) fn check_fingerprint(told: Option<&str>, shown: &str, otherwise: &str) -> Result<(), Failure> {
     let Some(told) = told else { return Ok(()) };
+    let told = told.rsplit_once('=').map_or(told, |(_, told)| told);
     let told: String = told.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
     if told == shown {
         return Ok(());

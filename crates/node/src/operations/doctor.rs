@@ -228,9 +228,11 @@ fn time_stamps(node: &Node) -> Vec<Check> {
             },
         ));
         if let Some(failed) = &asked.failed {
-            let found = failed.failure.found.as_deref().unwrap_or_default();
-            let (since, times) = (desk::moment(failed.since), failed.times);
-            seen.push_str(&format!("; asked in vain {times} times since {since}: {}: {found}", failed.failure));
+            let (since, why) = (desk::moment(failed.since), &failed.failure);
+            let times = if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
+            let (expected, found) = (why.expected.as_deref(), why.found.as_deref());
+            let differs = format!("{} instead of {}", found.unwrap_or_default(), expected.unwrap_or_default());
+            seen.push_str(&format!("; asked in vain {times} since {since}, {}: {differs}", why.code.as_str()));
         }
         check(asked.failed.is_none(), seen)
     });
