@@ -9,8 +9,8 @@ use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
     Audited, BackedUp, Bounded, CameToBe, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead,
-    Officer, OwnCard, Received, Restored, Sealed, Shown, Stamp, StampedBy, Standing, StatementLine, Succeeded, Transfer,
-    TransferState, Trusted, TrustedTsa, Written,
+    Officer, OwnCard, Received, Restored, Sealed, Shown, Stamp, StampedBy, Standing, StatementLine, Succeeded,
+    Transfer, TransferState, Trusted, TrustedTsa, Written,
 };
 use indicatif::HumanBytes;
 
