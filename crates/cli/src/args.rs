@@ -191,6 +191,14 @@ pub(crate) enum Trust {
         #[arg(long, value_enum, default_value_t = Channel::InPerson)]
         channel: Channel,
     },
+    /// Believe the time-stamping authority of this certificate from now on.
+    Tsa {
+        /// The certificate that signs its tokens, PEM or DER.
+        certificate: PathBuf,
+        /// The fingerprint that the authority published or told: `openssl x509 -noout -fingerprint -sha256` prints it.
+        #[arg(long, value_name = "F")]
+        fingerprint: Option<String>,
+    },
     /// Who is believed.
     List,
     /// Print the trust file, for `custodia verify --trust`.
@@ -306,6 +314,8 @@ pub(crate) enum Ledger {
         #[arg(long, value_name = "NAME")]
         without: Vec<String>,
     },
+    /// Ask the configured time-stamping services now, without waiting for the schedule.
+    Timestamp,
     /// Check somebody's ledger from outside: over HTTP, or in a copied folder. Needs no node.
     Audit(Audit),
 }

@@ -19,7 +19,7 @@ use crate::{print, say};
 /// What a command ends with: an exit code, or a failure to be told.
 pub(crate) type Asked = Result<u8, Failure>;
 
-/// Bytes of a file that is read whole because somebody named it: a card, a passphrase.
+/// Bytes of a file that is read whole because somebody named it: a card, a certificate, a passphrase.
 const NAMED_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Does a command; all but one need a node.
@@ -54,6 +54,15 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             })
             .await?;
             answer(common, &trusted, say::trusted)
+        }
+        Command::Trust(Trust::Tsa { certificate, fingerprint }) => {
+            let certificate = custodia_format::text::to_b64(&read_named(&certificate)?);
+            let trusted = call(&home, common, |_| op::TrustTsa {
+                certificate: certificate.clone(),
+                fingerprint: fingerprint.clone(),
+            })
+            .await?;
+            answer(common, &trusted, say::trusted_tsa)
         }
         Command::Trust(Trust::List) => {
             let list = call(&home, common, |_| op::TrustList {}).await?;
@@ -143,6 +152,11 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
         Command::Ledger(Ledger::Prove { n }) => {
             let text = call(&home, common, |_| op::LedgerProve { leaf_index: n }).await?;
             answer(common, &text, |text| text.text.clone())
+        }
+        Command::Ledger(Ledger::Timestamp) => {
+            let stamped = call(&home, common, |_| op::LedgerTimestamp {}).await?;
+            answer(common, &stamped, |stamped| say::stamped(stamped))?;
+            Ok(stamped.iter().find_map(|one| one.failure.as_ref()).map_or(0, |failure| failure.code.exit()))
         }
         Command::Doctor => {
             let diagnosis = call(&home, common, |_| op::Doctor {}).await?;
@@ -399,10 +413,14 @@ fn given_passphrase(common: &Common) -> Result<Option<String>, Failure> {
     }
 }
 
+fn read_named(path: &Path) -> Result<Vec<u8>, Failure> {
+    custodia_node::home::read_file(path, NAMED_FILE_BYTES)?
+        .ok_or_else(|| Failure::new(Code::Io, "There is no such file.").at(path.display()))
+}
+
 fn read_text(path: &Path) -> Result<String, Failure> {
-    let bytes = custodia_node::home::read_file(path, NAMED_FILE_BYTES)?
-        .ok_or_else(|| Failure::new(Code::Io, "There is no such file.").at(path.display()))?;
-    String::from_utf8(bytes).map_err(|_| Failure::new(Code::Malformed, "This file is not text.").at(path.display()))
+    String::from_utf8(read_named(path)?)
+        .map_err(|_| Failure::new(Code::Malformed, "This file is not text.").at(path.display()))
 }
 
 fn at_terminal() -> bool {

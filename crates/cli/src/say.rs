@@ -9,8 +9,8 @@ use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
     Audited, BackedUp, Bounded, CameToBe, Checked, CheckedContent, Damaged, Delivery, Diagnosis, HeldState, LedgerHead,
-    Officer, OwnCard, Received, Restored, Sealed, Shown, Standing, StatementLine, Succeeded, Transfer, TransferState,
-    Trusted, Written,
+    Officer, OwnCard, Received, Restored, Sealed, Shown, Stamp, StampedBy, Standing, StatementLine, Succeeded,
+    Transfer, TransferState, Trusted, TrustedTsa, Written,
 };
 use indicatif::HumanBytes;
 
@@ -31,7 +31,13 @@ pub(crate) fn failure(failure: &Failure, json: bool) {
         let _ = print(&format!("{value}\n"));
         return;
     }
-    let mut text = format!("[XX] {}  {}\n", failure.code.as_str(), escape_untrusted(&failure.what));
+    let text = format!("[XX] {}", failure_text(&failure).trim_start());
+    // If stderr is closed there is nobody to tell; the exit code still says it.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn failure_text(failure: &Failure) -> String {
+    let mut text = format!("     {}  {}\n", failure.code.as_str(), escape_untrusted(&failure.what));
     for (name, value) in [("Where", &failure.place), ("Expected", &failure.expected), ("Found", &failure.found)] {
         if let Some(value) = value {
             let _ = writeln!(text, "     {name}: {}", escape_untrusted(value));
@@ -41,8 +47,7 @@ pub(crate) fn failure(failure: &Failure, json: bool) {
     for (place, next) in failure.next.iter().enumerate() {
         let _ = writeln!(text, "     {} {}", if place == 0 { "You can:" } else { "        " }, escape_untrusted(next));
     }
-    // If stderr is closed there is nobody to tell; the exit code still says it.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    text
 }
 
 /// Says what a code means.
@@ -194,6 +199,18 @@ pub(crate) fn trust_list(list: &[Trusted]) -> String {
             )
         })
         .collect()
+}
+
+/// A time-stamping authority that is believed from now on.
+pub(crate) fn trusted_tsa(trusted: &TrustedTsa) -> String {
+    format!(
+        "[OK] Tokens of {} are believed, of the times {} to {}.\n     Fingerprint  {}\n     Compare it with what the authority \
+         published, unless you gave it with --fingerprint.\n",
+        escape_untrusted(&trusted.subject),
+        trusted.not_before,
+        trusted.not_after,
+        grouped(&trusted.fingerprint)
+    )
 }
 
 /// A new officer.
@@ -362,6 +379,33 @@ pub(crate) fn ledger_head(head: &LedgerHead) -> String {
     let mut text = format!("{}\n{}\n", head.note.trim_end(), head.vkey);
     for (peer, size) in &head.witnessed {
         let _ = writeln!(text, "{peer} cosigned size {size}");
+    }
+    for stamp in &head.stamped {
+        let _ = writeln!(text, "{}", stamp_text(stamp));
+    }
+    text
+}
+
+fn stamp_text(stamp: &Stamp) -> String {
+    format!("{} stamped size {} at {}", escape_untrusted(&stamp.by), stamp.size, stamp.time)
+}
+
+/// What the time-stamping services gave.
+pub(crate) fn stamped(services: &[StampedBy]) -> String {
+    let mut text = String::new();
+    for one in services {
+        let mark = if one.failure.is_some() { "[!!]" } else { "[OK]" };
+        let nothing = if one.tokens.is_empty() && one.failure.is_none() { ": nothing new to stamp" } else { "" };
+        let _ = writeln!(text, "{mark} {}{nothing}", escape_untrusted(&one.service));
+        for stamp in &one.tokens {
+            let _ = writeln!(text, "     {}, entry {} of the ledger", stamp_text(stamp), stamp.leaf_index);
+            if let Some(remark) = &stamp.remark {
+                let _ = writeln!(text, "     Remark  {remark}");
+            }
+        }
+        if let Some(failure) = &one.failure {
+            text.push_str(&failure_text(failure));
+        }
     }
     text
 }

@@ -1,4 +1,5 @@
-//! Views of a node's statements: which there are of a package, which answer which.
+//! Views of a node's statements: which there are of a package, which answer which; and of the time-stamp tokens that it
+//! logged, over which texts they are.
 //!
 //! The index is never the truth. It holds what follows from the ledger's entries and the envelopes they commit to, it
 //! stores the ledger size that it reflects, and whoever finds it behind replays the rest into it. It is emptied when
@@ -18,7 +19,7 @@ use custodia_format::Hash;
 use custodia_format::text::Time;
 
 /// The layout of the keys and values below. Another number empties the index.
-const LAYOUT: &[u8] = b"custodia/index/2";
+const LAYOUT: &[u8] = b"custodia/index/3";
 
 /// Bytes of sled's page cache. Rows are small and few; the rest of the memory belongs to the items.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -42,6 +43,32 @@ pub struct Row {
     pub in_reply_to: Option<Hash>,
     /// The issuer's clock when it was signed: a claim.
     pub issued_at: Time,
+}
+
+/// What a view needs to know of a logged file that is no statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnchorRow {
+    /// Its place in this node's ledger, from 0.
+    pub leaf_index: u64,
+    /// The SHA-256 of the file.
+    pub digest: Hash,
+    /// What it is.
+    pub anchor: Anchor,
+}
+
+/// A logged file that is no statement and that proofs are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// A time-stamp token.
+    Token {
+        /// The SHA-256 of the text that it stamps.
+        stamped: Hash,
+    },
+    /// A checkpoint of this ledger.
+    Note {
+        /// Entries that it covers.
+        size: u64,
+    },
 }
 
 /// The same as stored.
@@ -70,6 +97,10 @@ pub struct Index {
     answers: sled::Tree,
     /// kind, 0, leaf index → digest.
     kinds: sled::Tree,
+    /// SHA-256 of a text, leaf index → digest of a token over it.
+    tokens: sled::Tree,
+    /// size, leaf index → digest of a checkpoint of that size.
+    notes: sled::Tree,
 }
 
 impl Index {
@@ -104,17 +135,19 @@ impl Index {
             packages: db.open_tree(b"packages")?,
             answers: db.open_tree(b"answers")?,
             kinds: db.open_tree(b"kinds")?,
+            tokens: db.open_tree(b"tokens")?,
+            notes: db.open_tree(b"notes")?,
             db,
         })
     }
 
     /// Adds the rows of further entries, and notes that the index now reflects a ledger of this size.
     ///
-    /// Entries that commit to no statement that can be read have no row. Adding a row again changes nothing.
+    /// Entries that commit to nothing that can be read have no row. Adding a row again changes nothing.
     ///
     /// # Errors
     /// [`IndexError`] when the store fails; the caller opens the index again.
-    pub fn apply(&self, rows: &[Row], size: u64) -> Result<(), IndexError> {
+    pub fn apply(&self, rows: &[Row], anchors: &[AnchorRow], size: u64) -> Result<(), IndexError> {
         for row in rows {
             let digest = row.digest.as_bytes().as_slice();
             let place = row.leaf_index.to_be_bytes();
@@ -128,6 +161,13 @@ impl Index {
             if let Some(answered) = &row.in_reply_to {
                 self.answers.insert(joined(answered, place), digest)?;
             }
+        }
+        for row in anchors {
+            let (digest, place) = (row.digest.as_bytes().as_slice(), row.leaf_index.to_be_bytes());
+            match &row.anchor {
+                Anchor::Token { stamped } => self.tokens.insert(joined(stamped, place), digest)?,
+                Anchor::Note { size } => self.notes.insert([size.to_be_bytes(), place].concat(), digest)?,
+            };
         }
         self.db.insert(b"size", &size.to_be_bytes())?;
         Ok(())
@@ -157,6 +197,43 @@ impl Index {
     /// As [`Index::row`].
     pub fn all(&self) -> Result<Vec<Row>, IndexError> {
         self.resolve(self.order.iter())
+    }
+
+    /// The rows from this place in the ledger on.
+    ///
+    /// # Errors
+    /// As [`Index::row`].
+    pub fn since(&self, leaf_index: u64) -> Result<Vec<Row>, IndexError> {
+        self.resolve(self.order.range(leaf_index.to_be_bytes()..))
+    }
+
+    /// All rows, the newest first, each read when it is asked for.
+    ///
+    /// # Errors
+    /// As [`Index::row`].
+    pub fn newest_first(&self) -> impl Iterator<Item = Result<Row, IndexError>> {
+        self.order.iter().rev().map(|pair| {
+            let digest = hash(&pair?.1).ok_or(IndexError::Damaged)?;
+            self.row(&digest)?.ok_or(IndexError::Damaged)
+        })
+    }
+
+    /// The time-stamp tokens over the text of this SHA-256, as the digests of their files, in the order of the ledger.
+    ///
+    /// # Errors
+    /// As [`Index::row`].
+    pub fn tokens_over(&self, stamped: &Hash) -> Result<Vec<Hash>, IndexError> {
+        let tokens = self.tokens.scan_prefix(stamped.as_bytes());
+        tokens.values().map(|digest| hash(&digest?).ok_or(IndexError::Damaged)).collect()
+    }
+
+    /// The smallest checkpoint of this ledger that was logged and covers so many entries, as the digest of its file.
+    ///
+    /// # Errors
+    /// As [`Index::row`].
+    pub fn note_covering(&self, size: u64) -> Result<Option<Hash>, IndexError> {
+        let first = self.notes.range(size.to_be_bytes()..).values().next().transpose()?;
+        first.map(|digest| hash(&digest).ok_or(IndexError::Damaged)).transpose()
     }
 
     /// The statements on a package, in the order of the ledger.
@@ -323,20 +400,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let index = Index::open(folder.path()).unwrap();
         let rows = [row(0, None, None), row(1, Some(9), None), row(2, Some(3), None), row(300, Some(9), Some(1))];
-        index.apply(&rows, 301).unwrap();
+        index.apply(&rows, &[], 301).unwrap();
         assert_eq!(index.reflects().unwrap(), 301);
         assert_eq!(index.all().unwrap(), rows);
         assert_eq!(index.of_package(&Hash::new([9; 32])).unwrap(), [rows[1].clone(), rows[3].clone()]);
         assert_eq!(index.answers(&rows[1].digest).unwrap(), [rows[3].clone()]);
         assert_eq!(index.packages().unwrap(), [Hash::new([9; 32]), Hash::new([3; 32])]);
         assert_eq!(index.row(&Hash::ZERO).unwrap(), None);
+        assert_eq!(index.since(2).unwrap(), rows[2..]);
+        assert_eq!(index.newest_first().next().unwrap().unwrap(), rows[3]);
+    }
+
+    #[test]
+    fn tokens_are_found_by_their_text_and_notes_by_what_they_cover() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        let digest = |n: u8| Hash::of(&[n]);
+        let token = |leaf_index, text| AnchorRow {
+            leaf_index,
+            digest: digest(leaf_index as u8),
+            anchor: Anchor::Token { stamped: Hash::of(text) },
+        };
+        let note = |leaf_index, size| AnchorRow { anchor: Anchor::Note { size }, ..token(leaf_index, b"") };
+        let anchors = [token(300, b"a"), note(4, 4), token(5, b"a"), token(6, b"b"), note(7, 1000), note(8, 6)];
+        index.apply(&[], &anchors, 301).unwrap();
+        assert_eq!(index.tokens_over(&Hash::of(b"a")).unwrap(), [digest(5), digest(300_u16 as u8)]);
+        assert_eq!(index.tokens_over(&Hash::of(b"c")).unwrap(), []);
+        let covering = |size| index.note_covering(size).unwrap();
+        assert_eq!([covering(4), covering(5), covering(7)], [Some(digest(4)), Some(digest(8)), Some(digest(7))]);
+        assert_eq!((covering(1001), index.all().unwrap().len()), (None, 0));
     }
 
     #[test]
     fn a_closed_index_is_kept_and_an_unclosed_one_is_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
-        Index::open(&path).unwrap().apply(&[row(0, None, None)], 1).unwrap();
+        Index::open(&path).unwrap().apply(&[row(0, None, None)], &[], 1).unwrap();
         let index = Index::open(&path).unwrap();
         assert_eq!(index.reflects().unwrap(), 1);
         // A process that is killed runs no destructor.

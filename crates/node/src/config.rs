@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::auditors::Auditors;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
+use crate::time_stamps::TimeStamps;
 
 /// The configuration of a node. Everything else about it follows from its card and its ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Config {
     /// Outside readers of the ledger; when absent nothing is served to them.
     #[serde(default)]
     pub auditors: Option<Auditors>,
+    /// Services that stamp this ledger's checkpoints; when absent none is asked.
+    #[serde(default, rename = "time-stamps")]
+    pub time_stamps: Option<TimeStamps>,
 }
 
 /// All addresses of this machine, at the port of the protocol.
@@ -149,7 +153,12 @@ impl Config {
              # when this section is absent; without \"allow\" this machine alone is answered.\n\
              # [auditors]\n\
              # listen = \"127.0.0.1:8080\"\n\
-             # allow = [\"192.0.2.7\", \"198.51.100.0/24\"]\n",
+             # allow = [\"192.0.2.7\", \"198.51.100.0/24\"]\n\n\
+             # Services that stamp the ledger's checkpoints with their clock (RFC 3161 over plain http): how often each is asked,\n\
+             # and where. Its signing certificate comes from custodia trust tsa. None is asked when this section is absent.\n\
+             # [time-stamps]\n\
+             # hours = 1\n\
+             # services = [{{ url = \"http://tsa.example/tsr\" }}]\n",
             self.ledger,
             self.listen,
             self.scrub.map_or(0.0, |scrub| scrub.as_secs_f64() / DAY_SECONDS as f64),
@@ -175,6 +184,7 @@ mod tests {
             scrub: scrub_default(),
             witness: witness_default(),
             auditors: None,
+            time_stamps: None,
         };
         config.write_new(&home).unwrap();
         assert_eq!(Config::read(&home).unwrap(), config);
@@ -205,10 +215,13 @@ mod tests {
         }
         assert_eq!(config.auditors, None, "nothing is served to anybody where nothing is said");
         let mut told = sample.to_owned();
-        for line in ["cores", "[auditors]", "listen", "allow"] {
+        for line in ["cores", "[auditors]", "listen", "allow", "[time-stamps]", "hours", "services"] {
             told = told.replace(&format!("\n# {line}"), &format!("\n{line}"));
         }
+        assert_eq!(config.time_stamps, None, "nobody is asked where nothing is said");
         let told = Config::parse(&told).unwrap();
+        let time_stamps = told.time_stamps.unwrap();
+        assert_eq!((time_stamps.every, time_stamps.services.len()), (Duration::from_secs(3600), 1));
         assert_eq!(told.cores.map(std::num::NonZeroUsize::get), Some(2));
         let auditors = told.auditors.unwrap();
         assert!(auditors.listen.ip().is_loopback());

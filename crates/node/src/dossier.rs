@@ -2,11 +2,12 @@
 //!
 //! What goes in: every statement on the package that is here (our own, those addressed to us, those that came with a
 //! history), the cards, delegations, revocations and meetings of everybody whom these need, and the checkpoint notes
-//! that bound them in time. Each statement stands under the earliest checkpoint that others have cosigned, so that two
+//! that bound them in time, with the time-stamp tokens over these. Each statement stands under the earliest checkpoint that others have cosigned, so that two
 //! nodes give the same bounds. Same holdings, same bytes. Nothing is judged here: the verifier does that, before a proof
 //! leaves.
 
 mod pool;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,7 +50,8 @@ pub(crate) fn of(node: &Node, root: &Hash, records: Records) -> Result<Proof, Fa
         Records::Beside => None,
         Records::Shown => Some(disclosure(node, package)?),
     };
-    Ok(Proof { package, statements, anchors, tokens: Vec::new(), disclosure, annexes: Vec::new() })
+    let tokens = tokens::over(node, &pool, &statements, &anchors)?;
+    Ok(Proof { package, statements, anchors, tokens, disclosure, annexes: Vec::new() })
 }
 
 /// A full disclosure of a package's records.

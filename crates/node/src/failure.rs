@@ -67,8 +67,10 @@ codes! {
     NotYet "E-STATE" 1 "The package is not in the state that this needs.";
     Malformed "E-MALFORMED" 1 "A file or message is not what its format prescribes.";
     Signature "E-SIG" 1 "A signature is missing, or does not verify.";
-    Fingerprint "E-FINGERPRINT" 22 "The card's root key is not the one of the fingerprint given.";
+    Fingerprint "E-FINGERPRINT" 22 "The card's root key, or the certificate, is not the one of the fingerprint given.";
     SelfCheck "E-SELF-CHECK" 1 "A proof that this node made did not pass its own verifier; it was not written.";
+    Tsa "E-TSA" 21 "A time-stamping service gave no token that counts; none was stored.";
+    TsaNet "E-TSA-NET" 20 "A time-stamping service does not answer as it must; nothing waits for it, and it is asked again.";
     Busy "E-BUSY" 31 "The node is busy; try again later.";
     Interrupted "E-INTERRUPTED" 130 "Interrupted; it is safe to run the same command again.";
     Internal "E-INTERNAL" 1 "A defect of this program.";

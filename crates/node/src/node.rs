@@ -20,6 +20,7 @@ use crate::outbox::Online;
 use crate::packages::Summaries;
 use crate::peers::Peers;
 use crate::scrub::Rest;
+use crate::time_stamps::Stamping;
 use crate::{keys, receive, views, witness};
 
 /// An open node. One process at a time holds one.
@@ -44,6 +45,8 @@ pub struct Node {
     rest: Rest,
     /// Whether the peers were asked what they saw of our ledger, by this process or before it.
     asked: Mutex<bool>,
+    /// Who asks time-stamping services.
+    stamping: Stamping,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -83,6 +86,7 @@ impl Node {
             online: Mutex::default(),
             rest: Rest::default(),
             asked: Mutex::new(false),
+            stamping: Stamping::default(),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -156,6 +160,11 @@ impl Node {
     /// Who reads back what lies at rest.
     pub(crate) const fn rest(&self) -> &Rest {
         &self.rest
+    }
+
+    /// Who asks time-stamping services.
+    pub(crate) const fn stamping(&self) -> &Stamping {
+        &self.stamping
     }
 
     /// What packages say of themselves.

@@ -16,7 +16,7 @@ use custodia_format::note::Note;
 use custodia_format::text::LedgerName;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_index::Row;
-use custodia_ledger::Ledger;
+use custodia_ledger::{Ledger, Shelf};
 
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -37,8 +37,9 @@ pub(crate) enum Under<'a> {
 }
 
 /// The proof of a statement of ours, in the ledger where it was said, under the earliest checkpoint that covers it and is
-/// cosigned as asked; and which checkpoint that is: the newest where none that covers the entry is cosigned yet. `notes` are
-/// all of our ledgers.
+/// cosigned as asked; and which checkpoint that is. Where none that covers the entry is cosigned yet, a court gets the earliest
+/// that a time-stamping service has stamped, and anybody else, as a court where there is none, the newest. `notes` are all of
+/// our ledgers.
 ///
 /// Of a ledger that ended only what others have seen is shown, or what they gave back: an older copy may have signed on by
 /// itself. None where that shows nothing.
@@ -53,22 +54,22 @@ pub(crate) fn ours(
     let ledger = node.generation(&name)?;
     let index = if ended { ledger.find(&row.digest)? } else { Some(row.leaf_index) };
     let Some(index) = index else { return given_back(node, name.generation, &row.digest) };
-    // A note that is ahead of this ledger is kept as a warning; nothing here leads to it.
-    let covering = index.saturating_add(1)..=ledger.size();
-    let covering =
-        notes.iter().filter(|note| note.at.generation == name.generation && covering.contains(&note.at.size));
+    let covering = covering(notes, &ledger, name.generation, index);
     let covering: Vec<&Filed> = if ended { of_its_past(&ledger, covering)? } else { covering.collect() };
     let at = match under {
         // It has nothing cosigned any more: what anybody cosigned is all that there will be.
         Under::Reader(_) if ended => covering.first().map(|note| note.at),
         Under::Reader(reader) => covering.iter().find(|note| note.by == *reader).map(|note| note.at),
-        Under::Quorum(quorum) => earliest(&covering, quorum),
+        Under::Quorum(quorum) => earliest(&covering, quorum).map(|(at, _)| at),
     };
     let joined = at.map(|at| witness::joined(notes, at, ledger.vkey())).transpose()?.flatten();
     let checkpoint = match joined {
         Some(joined) => joined,
         None if ended => return given_back(node, name.generation, &row.digest),
-        None => ledger.checkpoint().note().clone(),
+        None => match under {
+            Under::Quorum(_) => stamped(node, index)?.unwrap_or_else(|| ledger.checkpoint().note().clone()),
+            Under::Reader(_) => ledger.checkpoint().note().clone(),
+        },
     };
     let at = At::of(&checkpoint)?;
     let hashes = ledger.prove(index, at.size)?;
@@ -79,6 +80,24 @@ pub(crate) fn ours(
 pub(crate) fn is_lost(node: &Node, row: &Row) -> Result<bool, Failure> {
     let current = row.ledger == node.config().ledger.to_string();
     Ok(!current && ours(node, row, &witness::ours(node.home()), Under::Quorum(0))?.is_none())
+}
+
+/// The notes of a generation that cover an entry. One that is ahead of its ledger is kept as a warning; nothing leads to it.
+pub(crate) fn covering<'a>(
+    notes: &'a [Filed],
+    ledger: &Ledger,
+    generation: u32,
+    leaf_index: u64,
+) -> impl Iterator<Item = &'a Filed> {
+    let sizes = leaf_index.saturating_add(1)..=ledger.size();
+    notes.iter().filter(move |note| note.at.generation == generation && sizes.contains(&note.at.size))
+}
+
+/// The earliest checkpoint of the ledger that is written that covers an entry and was logged with a time-stamp token.
+fn stamped(node: &Node, leaf_index: u64) -> Result<Option<Note>, Failure> {
+    let Some(digest) = node.index().note_covering(leaf_index.saturating_add(1))? else { return Ok(None) };
+    let bytes = node.ledger().document(Shelf::Anchor, &digest)?;
+    Ok(bytes.map(|bytes| Note::parse(&bytes)).transpose()?)
 }
 
 /// The notes whose root is this tree's: an older copy that had signed on by itself has others.
@@ -102,15 +121,16 @@ fn given_back(node: &Node, generation: u32, digest: &Hash) -> Result<Option<(Tlo
 }
 
 /// The earliest of these notes, which ascend, that enough authorities cosigned; where none has enough, the earliest of those
-/// that most did.
-fn earliest(notes: &[&Filed], quorum: u64) -> Option<At> {
+/// that most did. And how many did.
+pub(crate) fn earliest(notes: &[&Filed], quorum: u64) -> Option<(At, u64)> {
     let of_one_size = notes.chunk_by(|one, other| one.at == other.at);
     let counted = of_one_size.filter_map(|same| {
         let signers: BTreeSet<KeyId> = same.iter().map(|note| note.by).collect();
         Some((signers.len() as u64, same.first()?.at))
     });
     let enough = |count: u64| count.min(quorum);
-    counted.min_by_key(|(count, at)| (std::cmp::Reverse(enough(*count)), *at)).map(|(_, at)| at)
+    let earliest = counted.min_by_key(|(count, at)| (std::cmp::Reverse(enough(*count)), *at));
+    earliest.map(|(count, at)| (at, count))
 }
 
 /// A statement of ours as it travels to a peer.
@@ -191,7 +211,7 @@ mod tests {
         let notes = witness::ours(&home);
         let of = |covering: u64, quorum| {
             let covering: Vec<&Filed> = notes.iter().filter(|note| note.at.size >= covering).collect();
-            earliest(&covering, quorum).map(|at| at.size)
+            earliest(&covering, quorum).map(|(at, _)| at.size)
         };
         assert_eq!([0, 1, 2, 3].map(|quorum| of(1, quorum)), [Some(4), Some(4), Some(7), Some(7)]);
         assert_eq!([1, 2].map(|quorum| of(8, quorum)), [Some(9), Some(9)]);

@@ -10,6 +10,7 @@ use crate::auditors::Gate;
 use crate::failure::Failure;
 use crate::outbox::Online;
 use crate::scrub::Scrub;
+use crate::time_stamps::Schedule;
 use crate::{Node, api};
 
 /// A node that has begun to listen.
@@ -42,6 +43,7 @@ pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Res
     let requests = api::listen(&node)?;
     let online = Online::start(&node, node.config().listen)?;
     let scrub = Scrub::start(&node, &online)?;
+    let time_stamps = Schedule::start(&node);
     on_listening(Listening {
         ledger: node.config().ledger.to_string(),
         address: online.address()?,
@@ -63,6 +65,9 @@ pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Res
     };
     if let Some(scrub) = scrub {
         scrub.stop().await;
+    }
+    if let Some(time_stamps) = time_stamps {
+        time_stamps.stop().await;
     }
     online.stop(&node).await;
     // The process ends now; who still holds the node does nothing more with it.

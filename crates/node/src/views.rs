@@ -1,9 +1,14 @@
-//! From the ledger to the index: every entry whose envelope is here becomes a row.
+//! From the ledger to the index: every entry whose envelope is here becomes a row, and so does every time-stamp token and
+//! every checkpoint of ours that was logged.
 
+use custodia_format::Hash;
+use custodia_format::checkpoint::check_ledger_signature;
 use custodia_format::envelope::Envelope;
+use custodia_format::note::Note;
 use custodia_format::statement::Statement;
-use custodia_index::{Index, Row};
+use custodia_index::{Anchor, AnchorRow, Index, Row};
 use custodia_ledger::{Ledger, Shelf};
+use custodia_verify::time_stamp::Token;
 
 use crate::Node;
 use crate::failure::Failure;
@@ -33,9 +38,9 @@ fn is_of(index: &Index, ledger: &Ledger) -> Result<bool, Failure> {
     if reflects > ledger.size() {
         return Ok(false);
     }
-    match row(ledger, last)? {
-        None => Ok(true),
-        Some(expected) => Ok(index.row(&expected.digest)? == Some(expected)),
+    match seen(ledger, last)? {
+        Seen::Statement(expected) => Ok(index.row(&expected.digest)?.as_ref() == Some(expected.as_ref())),
+        Seen::Anchor(_) | Seen::Nothing => Ok(true),
     }
 }
 
@@ -45,31 +50,57 @@ pub(crate) fn catch_up(node: &Node) -> Result<(), Failure> {
     let mut from = node.index().reflects()?;
     while from < size {
         let end = size.min(from + BATCH);
-        let rows = (from..end).map(|leaf_index| row(node.ledger(), leaf_index)).collect::<Result<Vec<_>, _>>()?;
-        let rows: Vec<Row> = rows.into_iter().flatten().collect();
-        node.index().apply(&rows, end)?;
+        let (mut rows, mut anchors) = (Vec::new(), Vec::new());
+        for leaf_index in from..end {
+            match seen(node.ledger(), leaf_index)? {
+                Seen::Statement(row) => rows.push(*row),
+                Seen::Anchor(row) => anchors.push(row),
+                Seen::Nothing => {}
+            }
+        }
+        node.index().apply(&rows, &anchors, end)?;
         from = end;
     }
     Ok(())
 }
 
-/// The row of an entry; none when it commits to no statement that is here and can be read.
-fn row(ledger: &Ledger, leaf_index: u64) -> Result<Option<Row>, Failure> {
-    let entry = ledger.entry(leaf_index)?;
-    let Some(envelope) = ledger.document(Shelf::Statement, &entry.sha256)? else { return Ok(None) };
-    let Ok(statement) = Envelope::parse(&envelope).map_err(|_| ()).and_then(|e| Statement::parse(&e).map_err(|_| ()))
-    else {
-        return Ok(None);
-    };
-    let head = statement.head;
-    Ok(Some(Row {
+/// What an entry commits to.
+enum Seen {
+    Statement(Box<Row>),
+    Anchor(AnchorRow),
+    /// It is not here, or not what anything is made of.
+    Nothing,
+}
+
+fn seen(ledger: &Ledger, leaf_index: u64) -> Result<Seen, Failure> {
+    let digest = ledger.entry(leaf_index)?.sha256;
+    if let Some(envelope) = ledger.document(Shelf::Statement, &digest)? {
+        return Ok(row(&envelope, leaf_index, digest).map_or(Seen::Nothing, |row| Seen::Statement(Box::new(row))));
+    }
+    let anchored = ledger.document(Shelf::Anchor, &digest)?.and_then(|bytes| anchor(ledger, &bytes));
+    Ok(anchored.map_or(Seen::Nothing, |anchor| Seen::Anchor(AnchorRow { leaf_index, digest, anchor })))
+}
+
+/// A token or a checkpoint of ours.
+fn anchor(ledger: &Ledger, bytes: &[u8]) -> Option<Anchor> {
+    if let Ok(token) = Token::read(bytes) {
+        return token.imprint().map(|stamped| Anchor::Token { stamped });
+    }
+    let note = Note::parse(bytes).ok()?;
+    check_ledger_signature(&note, ledger.vkey()).ok().map(|checkpoint| Anchor::Note { size: checkpoint.size })
+}
+
+/// The row of a statement; none when it cannot be read.
+fn row(envelope: &[u8], leaf_index: u64, digest: Hash) -> Option<Row> {
+    let head = Statement::parse(&Envelope::parse(envelope).ok()?).ok()?.head;
+    Some(Row {
         leaf_index,
-        digest: entry.sha256,
+        digest,
         kind: head.kind.to_string(),
         ledger: head.ledger.to_string(),
         package: head.package.map(|package| package.root),
         sequence: head.sequence,
         in_reply_to: head.in_reply_to,
         issued_at: head.issued_at,
-    }))
+    })
 }

@@ -15,8 +15,9 @@ use custodia_format::tlog_proof::TlogProof;
 use custodia_format::trust::{TrustFile, TrustedAuthority};
 
 use crate::finding::{Finding, FindingCode};
-use crate::interval::Interval;
+use crate::interval::{Bound, BoundSource, Interval};
 use crate::report::ItemCounts;
+use crate::time_stamp::TimeStamp;
 
 /// Something that this crate has verified. Nobody else can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,20 @@ pub(crate) struct Cosigner {
     pub(crate) trusted: bool,
 }
 
+impl Cosigner {
+    /// Whether it is another than the issuer of what it cosigned.
+    pub(crate) fn counts_for(&self, issuer: Option<usize>) -> bool {
+        self.chain.is_none() || self.chain != issuer
+    }
+}
+
+impl From<Cosigner> for Bound {
+    fn from(cosigner: Cosigner) -> Self {
+        let source = if cosigner.trusted { BoundSource::Trusted } else { BoundSource::Untrusted };
+        Self { time: cosigner.time, by: cosigner.name, source }
+    }
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Case<'t> {
@@ -182,6 +197,8 @@ pub(crate) struct Case<'t> {
     pub(crate) cosigners: HashMap<String, Vec<Cosigner>>,
     /// A note's digest → who cosigned that very note.
     pub(crate) note_cosigners: HashMap<Hash, Vec<Cosigner>>,
+    /// SHA-256 of a note's text → the time-stamp tokens over it that count.
+    pub(crate) stamps: HashMap<Hash, Vec<Verified<TimeStamp>>>,
     pub(crate) findings: BTreeSet<Finding>,
     pub(crate) items: ItemCounts,
     /// For each ledger: number shown up to, checkpoint size.
@@ -201,6 +218,7 @@ impl<'t> Case<'t> {
             card_of: HashMap::new(),
             cosigners: HashMap::new(),
             note_cosigners: HashMap::new(),
+            stamps: HashMap::new(),
             findings: BTreeSet::new(),
             items: ItemCounts::default(),
             ledgers: BTreeMap::new(),

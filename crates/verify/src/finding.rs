@@ -68,7 +68,8 @@ findings! {
     TimeUnbounded "time-unbounded" CannotTell "Nothing bounds the time of a statement.";
     ClockClaim "clock-claim" Remark "The issuer's clock lies outside the proven time.";
     KeyTime "key-time" CannotTell "It cannot be decided whether a key was still good when it signed.";
-    TokenUnchecked "token-unchecked" Remark "A time-stamp token is shown that this program does not check; it bounds nothing.";
+    TokenUnchecked "token-unchecked" Remark "A time-stamp token is shown that the trust file does not vouch for; it bounds nothing.";
+    UnknownAlgorithm "unknown-algorithm" CannotTell "A time-stamp token uses what this program does not know.";
     UndeclaredGap "undeclared-gap" CannotTell "Statements are missing from a chain, and nobody declared why.";
     ChainFork "chain-fork" Changed "The links of a chain do not close.";
     OneSidedHandover "one-sided-handover" CannotTell "A hand-over has one side only.";

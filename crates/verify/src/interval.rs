@@ -9,6 +9,8 @@ use serde::Serialize;
 pub enum BoundSource {
     /// A cosignature by an authority or witness that the reader believes.
     Trusted,
+    /// A time-stamp token by an authority of a `tsa` line of the trust file.
+    TimeStamp,
     /// A cosignature by an authority that the reader does not believe.
     Untrusted,
     /// Another authority's statement that names this one: that authority's word.

@@ -15,12 +15,14 @@ mod step_01_recognise;
 mod step_02_cards;
 mod step_03_signatures;
 mod step_04_inclusion;
+mod step_04_tokens;
 mod step_05_interval;
 mod step_06_keys;
 mod step_07_chains;
 mod step_08_records;
 mod step_09_content;
 mod step_10_verdict;
+pub mod time_stamp;
 mod words;
 
 use std::num::NonZeroUsize;

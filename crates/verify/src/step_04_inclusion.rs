@@ -6,11 +6,13 @@ use custodia_format::Hash;
 use custodia_format::checkpoint::{Checkpoint, NoteError, check_ledger_signature, cosignature_time};
 use custodia_format::note::{Note, Vkey};
 use custodia_format::proof::Proof;
-use custodia_format::text::{LedgerName, Time};
+use custodia_format::text::{LedgerName, Time, escape_untrusted};
 use custodia_merkle::{Position, proven_subtrees};
 
 use crate::case::{Case, Cosigner, Verified};
 use crate::finding::FindingCode;
+use crate::interval::{Bound, BoundSource};
+use crate::step_04_tokens::step_4_tokens;
 
 /// Checks notes, inclusion, cosignatures and forks; then that nothing in the proof is beside the point.
 pub(crate) fn step_4_inclusion(case: &mut Case<'_>, proof: &Proof) {
@@ -21,7 +23,7 @@ pub(crate) fn step_4_inclusion(case: &mut Case<'_>, proof: &Proof) {
     for anchor in proof.anchors.clone() {
         check_anchor(case, &anchor, &mut history);
     }
-    check_tokens(case, proof);
+    step_4_tokens(case, proof);
     for at in 0..case.statements.len() {
         check_quorum(case, at);
     }
@@ -209,28 +211,14 @@ fn check_anchor(case: &mut Case<'_>, note: &Note, history: &mut History) {
     }
 }
 
-/// Tokens name notes that are shown; this program does not check them, and they bound nothing.
-fn check_tokens(case: &mut Case<'_>, proof: &Proof) {
-    let texts: HashSet<Hash> = proof
-        .anchors
-        .iter()
-        .chain(proof.statements.iter().filter_map(|s| s.tlog_proof.as_ref()).map(|proof| &proof.checkpoint))
-        .map(Note::text_digest)
-        .collect();
-    for token in &proof.tokens {
-        let place = format!("token over {}", token.note);
-        if texts.contains(&token.note) {
-            case.find(FindingCode::TokenUnchecked, place, "check it with openssl ts -verify");
-        } else {
-            case.find(FindingCode::Malformed, place, "no note of the proof has this text");
-        }
-    }
-}
-
 /// Enough others have cosigned a checkpoint that includes the statement.
 fn check_quorum(case: &mut Case<'_>, at: usize) {
     let Some(shown) = case.statements.get(at).filter(|shown| shown.included.is_some()) else { return };
     let (place, chain) = (shown.place(), shown.chain);
+    if case.trust.quorum == 0 {
+        // Nobody is needed, so no stranger is.
+        return;
+    }
     let Some(text) = shown.tlog_proof.as_ref().map(|proof| proof.checkpoint.text.clone()) else { return };
     let cosigners = believed(case, &text, chain);
     let names: HashSet<&str> = cosigners.iter().map(|cosigner| cosigner.name.as_str()).collect();
@@ -250,14 +238,27 @@ pub(crate) fn believed(case: &mut Case<'_>, text: &str, issuer: Option<usize>) -
     choose(case, case.cosigners.get(text).cloned().unwrap_or_default(), issuer)
 }
 
+/// The earliest that bounds what stands under a text: a cosigner that counts, or a time-stamping authority. A token is as
+/// good as a cosigner whom the reader believes: strangers are not needed beside it.
+pub(crate) fn earliest(case: &mut Case<'_>, text: &str, issuer: Option<usize>) -> Option<Bound> {
+    let stamps = case.stamps.get(&Hash::of(text.as_bytes())).map(Vec::as_slice).unwrap_or_default();
+    let stamp = stamps.iter().map(|stamp| stamp.get()).min_by_key(|stamp| stamp.time);
+    let Some(stamp) =
+        stamp.map(|stamp| Bound { time: stamp.time, by: escape_untrusted(&stamp.by), source: BoundSource::TimeStamp })
+    else {
+        return believed(case, text, issuer).into_iter().map(Bound::from).min_by_key(|bound| bound.time);
+    };
+    let trusted = case.cosigners.get(text).into_iter().flatten().filter(|one| one.trusted && one.counts_for(issuer));
+    trusted.cloned().map(Bound::from).chain([stamp]).min_by_key(|bound| bound.time)
+}
+
 /// As [`believed`], of one very note.
 pub(crate) fn believed_of_note(case: &mut Case<'_>, note: &Hash, issuer: Option<usize>) -> Vec<Cosigner> {
     choose(case, case.note_cosigners.get(note).cloned().unwrap_or_default(), issuer)
 }
 
 fn choose(case: &mut Case<'_>, all: Vec<Cosigner>, issuer: Option<usize>) -> Vec<Cosigner> {
-    let others: Vec<Cosigner> =
-        all.into_iter().filter(|cosigner| cosigner.chain.is_none() || cosigner.chain != issuer).collect();
+    let others: Vec<Cosigner> = all.into_iter().filter(|cosigner| cosigner.counts_for(issuer)).collect();
     if others.iter().any(|cosigner| cosigner.trusted) {
         return others.into_iter().filter(|cosigner| cosigner.trusted).collect();
     }

@@ -3,10 +3,10 @@
 use custodia_format::Hash;
 use custodia_format::text::Time;
 
-use crate::case::{Case, Cosigner};
+use crate::case::Case;
 use crate::finding::FindingCode;
 use crate::interval::{Bound, BoundSource, Interval};
-use crate::step_04_inclusion::{believed, believed_of_note};
+use crate::step_04_inclusion::{believed_of_note, earliest};
 
 /// How far two honest clocks may differ before a lower bound above an upper one convicts.
 const SKEW_SECONDS: i64 = 3600;
@@ -27,9 +27,8 @@ pub(crate) fn step_5_interval(case: &mut Case<'_>) {
         // Only an anchor counts: a note that stands elsewhere in the proof was not put there to bound this.
         let anchored = named.filter(|note| case.anchors.iter().any(|anchor| anchor.digest() == *note));
         let lower = anchored.map(|note| believed_of_note(case, &note, chain)).unwrap_or_default();
-        let lower = lower.into_iter().max_by_key(|cosigner| cosigner.time).map(bound);
-        let upper = text.flatten().map(|text| believed(case, &text, chain)).unwrap_or_default();
-        let upper = upper.into_iter().min_by_key(|cosigner| cosigner.time).map(bound);
+        let lower = lower.into_iter().map(Bound::from).max_by_key(|bound| bound.time);
+        let upper = text.flatten().and_then(|text| earliest(case, &text, chain));
         let upper = upper.or_else(|| word(case, &digest, chain));
 
         if upper.is_none() {
@@ -65,11 +64,6 @@ pub(crate) fn step_5_interval(case: &mut Case<'_>) {
 fn outside(interval: &Interval, time: Time) -> bool {
     interval.lower.as_ref().is_some_and(|lower| time < lower.time)
         || interval.upper.as_ref().is_some_and(|upper| time > upper.time)
-}
-
-fn bound(cosigner: Cosigner) -> Bound {
-    let source = if cosigner.trusted { BoundSource::Trusted } else { BoundSource::Untrusted };
-    Bound { time: cosigner.time, by: cosigner.name, source }
 }
 
 /// The earliest word of another authority that names the statement: a claim, and all there is.

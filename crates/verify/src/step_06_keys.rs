@@ -8,7 +8,7 @@ use custodia_format::text::LedgerName;
 use crate::case::Case;
 use crate::finding::FindingCode;
 use crate::interval::BoundSource;
-use crate::step_04_inclusion::believed;
+use crate::step_04_inclusion::earliest;
 
 /// Judges keys by proven times alone.
 pub(crate) fn step_6_keys(case: &mut Case<'_>) {
@@ -50,7 +50,7 @@ fn judge_signatures(case: &mut Case<'_>, at: usize) {
     }
 }
 
-/// A checkpoint counts if it was cosigned before its ledger's key was compromised.
+/// A checkpoint counts if it was cosigned or time-stamped before its ledger's key was compromised.
 fn judge_ledger_key(case: &mut Case<'_>, at: usize) {
     let Some(shown) = case.statements.get(at).filter(|shown| shown.included.is_some()) else { return };
     let (place, issuer) = (shown.place(), shown.chain);
@@ -62,8 +62,7 @@ fn judge_ledger_key(case: &mut Case<'_>, at: usize) {
         chain.revoked(&key)
     });
     let Some(revoked) = revoked else { return };
-    let earliest = believed(case, &text, issuer).into_iter().map(|cosigner| cosigner.time).min();
-    if earliest.is_none_or(|time| time >= revoked) {
+    if earliest(case, &text, issuer).is_none_or(|bound| bound.time >= revoked) {
         case.find(FindingCode::KeyTime, place, format!("its ledger's key was compromised since {revoked}"));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::finding::{Class, Finding};
-use crate::interval::Bound;
+use crate::interval::{Bound, BoundSource};
 use crate::report::{Report, StatementLine, Verdict};
 
 /// Findings of one code that are listed one by one.
@@ -156,6 +156,9 @@ fn finding_text(finding: &Finding, text: &mut String) {
 fn interval_text(statement: &StatementLine) -> String {
     let bound = |bound: &Option<Bound>, none: &str| match bound {
         None => none.to_owned(),
+        Some(bound) if bound.source == BoundSource::TimeStamp => {
+            format!("{} by the clock of {}", bound.time, bound.by)
+        }
         Some(bound) => format!("{} by {}", bound.time, bound.by),
     };
     let claimed = statement.issued_at.as_deref().unwrap_or("not shown");

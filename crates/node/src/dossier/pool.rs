@@ -8,7 +8,7 @@ use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_format::note::{Note, Vkey};
-use custodia_format::proof::{Proof, ProofStatement};
+use custodia_format::proof::{Proof, ProofStatement, Token};
 use custodia_format::statement::{Package, Statement};
 use custodia_format::text::LedgerName;
 use custodia_format::tlog_proof::TlogProof;
@@ -52,6 +52,8 @@ pub(super) struct Pool {
     pub(super) withheld: BTreeMap<Hash, ProofStatement>,
     /// Whole notes, by digest.
     pub(super) notes: HashMap<Hash, Note>,
+    /// Tokens that came with a history, whatever they are worth.
+    pub(super) tokens: Vec<Token>,
     /// Cards to the root key of their authority.
     roots: HashMap<Hash, KeyId>,
     /// Witness keys, and whose they are.
@@ -107,7 +109,7 @@ impl Pool {
     /// What came with releases of this package to us.
     fn take_histories(&mut self, node: &Node, root: &Hash) -> Result<(), Failure> {
         for proof in history::of_package(node, root)? {
-            let Proof { statements, anchors, .. } = proof;
+            let Proof { statements, anchors, tokens, .. } = proof;
             for statement in statements {
                 match &statement.envelope {
                     Some(envelope) => self.take(envelope.as_bytes(), statement.tlog_proof)?,
@@ -115,6 +117,7 @@ impl Pool {
                 }
             }
             self.notes.extend(anchors.into_iter().map(|note| (note.digest(), note)));
+            self.tokens.extend(tokens);
         }
         Ok(())
     }

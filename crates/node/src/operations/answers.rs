@@ -243,6 +243,52 @@ pub struct LedgerHead {
     pub size: u64,
     /// The peers that cosigned a checkpoint, and the newest size that each saw.
     pub witnessed: Vec<(String, u64)>,
+    /// The newest token of each time-stamping service.
+    #[serde(default)]
+    pub stamped: Vec<Stamp>,
+}
+
+/// A time-stamp token in this node's ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// How many entries the checkpoint covers that it stamps.
+    pub size: u64,
+    /// The time that it says.
+    pub time: String,
+    /// By whose clock: the subject of the certificate.
+    pub by: String,
+    /// SHA-256 of the token, which lies in `anchors/`.
+    pub token: String,
+    /// Its own place in the ledger.
+    pub leaf_index: u64,
+    /// What is odd about its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+}
+
+/// What one time-stamping service gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StampedBy {
+    /// Its address.
+    pub service: String,
+    /// Its tokens; none where there was nothing new to stamp.
+    pub tokens: Vec<Stamp>,
+    /// Why it gave no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// A time-stamping authority that is believed from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedTsa {
+    /// Whom its certificate names.
+    pub subject: String,
+    /// SHA-256 of the certificate.
+    pub fingerprint: String,
+    /// The first second for which it is valid.
+    pub not_before: String,
+    /// The last.
+    pub not_after: String,
 }
 
 /// What a check of the whole ledger found.

@@ -89,16 +89,12 @@ impl Operation for TrustAdd {
         };
         let root = *init::root_of(card);
         let name = statement.head.issuer.name.clone();
-        if let Some(told) = &self.fingerprint {
-            let told: String = told.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
-            let shown = root.key_id().to_string();
-            if told != shown {
-                return Err(Failure::new(Code::Fingerprint, "This card's root key is not the one of the fingerprint.")
-                    .instead_of(told, shown)
-                    .safe("Nobody is trusted who was not trusted before.")
-                    .next("call a number that you already know, and ask for the fingerprint again"));
-            }
-        }
+        let shown = root.key_id().to_string();
+        check_fingerprint(
+            self.fingerprint.as_deref(),
+            &shown,
+            "This card's root key is not the one of the fingerprint.",
+        )?;
         let mut authority = Authority::new(root, name.clone());
         if authority.learn(envelopes.iter().map(|envelope| envelope.to_vec()).collect()).len() != envelopes.len() {
             return Err(Failure::new(
@@ -140,6 +136,21 @@ impl Operation for TrustAdd {
             .map(|line| trusted(node, line))
             .ok_or_else(|| Failure::new(Code::Internal, "The trust file lost a line."))
     }
+}
+
+/// Refuses what has another fingerprint than the one that was told, however that is grouped, and also as openssl prints it:
+/// `sha256 Fingerprint=AB:CD…`.
+pub(super) fn check_fingerprint(told: Option<&str>, shown: &str, otherwise: &str) -> Result<(), Failure> {
+    let Some(told) = told else { return Ok(()) };
+    let told = told.rsplit_once('=').map_or(told, |(_, told)| told);
+    let told: String = told.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
+    if told == shown {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Fingerprint, otherwise)
+        .instead_of(told, shown)
+        .safe("Nobody is trusted who was not trusted before.")
+        .next("call a number that you already know, and ask for the fingerprint again"))
 }
 
 /// The trust file with one more authority. A name or root that is there already under another is refused.

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::peers::Authority;
 use crate::scrub::record::{self, Scrubbed};
 use crate::witness::{self, Whose};
-use crate::{Node, ask, edge, evidence, keys, outbox};
+use crate::{Node, ask, desk, edge, evidence, keys, outbox, time_stamps};
 
 /// Bytes below which a disk is called nearly full.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -49,6 +49,7 @@ impl Operation for Doctor {
             Check { name: "socket".to_owned(), ok: true, seen: socket(node) },
             scrub(node),
         ];
+        checks.extend(time_stamps(node));
         checks.extend(damaged(node));
         checks.extend(ledgers_of_others(node));
         Ok(Diagnosis { checks })
@@ -185,7 +186,7 @@ fn scrub(node: &Node) -> Check {
             0 => "all whole".to_owned(),
             some => format!("{some} damaged"),
         };
-        let (ended, size) = (record::moment(last.ended), last.bytes >> 20);
+        let (ended, size) = (desk::moment(last.ended), last.bytes >> 20);
         format!(
             "the last full round ended {ended}: {} objects, {size} MiB, {} manifests, {found}",
             last.objects, last.manifests
@@ -196,7 +197,7 @@ fn scrub(node: &Node) -> Check {
         return Check { name, ok: true, seen: format!("off (scrub_days = 0 in custodia.toml); {seen}") };
     };
     let now = scrubbed.round.as_ref().map_or_else(String::new, |round| {
-        format!("; {} objects of the next are read since {}", round.objects, record::moment(round.began))
+        format!("; {} objects of the next are read since {}", round.objects, desk::moment(round.began))
     });
     // A round that was begun long ago and never ended is late as well.
     let since = scrubbed.last.map(|last| last.ended).or(scrubbed.round.map(|round| round.began));
@@ -204,6 +205,38 @@ fn scrub(node: &Node) -> Check {
     let is_late = age.is_some_and(|age| age > (2 * period.as_secs()).max(SCRUB_SLACK));
     let late = if is_late { "; that is too long ago: custodia serve, or custodia ledger fsck --bytes" } else { "" };
     Check { name, ok: !is_late, seen: format!("{seen}{now}{late}") }
+}
+
+/// How asking the time-stamping services goes: an outage blocks nothing, and is told.
+fn time_stamps(node: &Node) -> Vec<Check> {
+    let check = |ok, seen| Check { name: "time".to_owned(), ok, seen };
+    let Some(settings) = &node.config().time_stamps else {
+        return vec![check(true, "no time-stamping service is configured".to_owned())];
+    };
+    if let Err(failure) = node.trust().and_then(|trust| time_stamps::certificates(&trust)) {
+        return vec![check(false, failure.to_string())];
+    }
+    let record = time_stamps::Record::load(node.home());
+    let told = settings.services.iter().map(|service| {
+        let asked = record.of(service).cloned().unwrap_or_default();
+        let mut seen = format!("{service}: ");
+        seen.push_str(&asked.last.map_or_else(
+            || "no token yet".to_owned(),
+            |last| {
+                let remark = last.remark.map_or_else(String::new, |remark| format!("; {remark}"));
+                format!("size {} at {} by {}{remark}", last.size, last.time, last.by)
+            },
+        ));
+        if let Some(failed) = &asked.failed {
+            let (since, why) = (desk::moment(failed.since), &failed.failure);
+            let times = if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
+            let (expected, found) = (why.expected.as_deref(), why.found.as_deref());
+            let differs = format!("{} instead of {}", found.unwrap_or_default(), expected.unwrap_or_default());
+            seen.push_str(&format!("; asked in vain {times} since {since}, {}: {differs}", why.code.as_str()));
+        }
+        check(asked.failed.is_none(), seen)
+    });
+    told.collect()
 }
 
 /// Files that were found damaged, until they are read whole again.

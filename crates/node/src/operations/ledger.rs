@@ -7,15 +7,17 @@ use custodia_format::entry::Entry;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_ledger::{Depth, FsckReport};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
-use super::answers::{Checked, LedgerHead, StatementLine, Text};
+use super::answers::{Checked, LedgerHead, StampedBy, StatementLine, Text};
 use super::inbox::line;
 use super::rebuilding::{errors_and_remarks, told_in_time};
-use crate::Node;
 use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
 use crate::scrub::check::{self, Begin};
+use crate::time_stamps::Record;
 use crate::witness::{self, Whose};
+use crate::{Node, time_stamps};
 
 /// The newest checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,7 +40,29 @@ impl Operation for LedgerCheckpoint {
             vkey: node.ledger_vkey().to_string(),
             size: checkpoint.checkpoint().size,
             witnessed: witnessed.collect(),
+            stamped: Record::load(node.home()).newest(),
         })
+    }
+}
+
+/// Ask the time-stamping services now for what they have yet to stamp.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LedgerTimestamp {}
+
+impl Operation for LedgerTimestamp {
+    const NAME: &'static str = "ledger/timestamp";
+    type Answer = Vec<StampedBy>;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Vec<StampedBy>, Failure> {
+        let settings = node.config().time_stamps.as_ref().ok_or_else(|| {
+            Failure::new(Code::Usage, "No time-stamping service is configured.")
+                .at("custodia.toml")
+                .instead_of("a section [time-stamps]", "none")
+                .safe("Nobody was asked.")
+                .next("add the section that docs/operate/configuration.md describes, and start the node again")
+        })?;
+        let runtime = Handle::try_current().map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+        runtime.block_on(time_stamps::round::ask_all(node, &settings.services))
     }
 }
 

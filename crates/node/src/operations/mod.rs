@@ -14,6 +14,7 @@ mod rebuilding;
 mod seal;
 mod send;
 mod succeed;
+mod tsa;
 
 pub use answer::{Accept, Refuse};
 pub use audit::{Audit, audit};
@@ -22,12 +23,13 @@ pub use authority::{Card, OfficerAdd, TrustAdd, TrustExport, TrustList};
 pub use backup::{Backup, restore};
 pub use doctor::Doctor;
 pub use inbox::{Inbox, Show};
-pub use ledger::{LedgerCheckpoint, LedgerFsck, LedgerFsckStop, LedgerList, LedgerProve, LedgerShow};
+pub use ledger::{LedgerCheckpoint, LedgerFsck, LedgerFsckStop, LedgerList, LedgerProve, LedgerShow, LedgerTimestamp};
 pub use prove::{Export, Prove};
 pub use queue::Queue;
 pub use seal::Seal;
 pub use send::Send;
 pub use succeed::{Succession, succeed};
+pub use tsa::TrustTsa;
 
 use serde::{Deserialize, Serialize};
 

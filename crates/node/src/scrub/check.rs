@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use custodia_format::Hash;
 use custodia_vault::{Found, ItemError, Looked, MidstatesWere};
 
-use super::record::{Cursor, change_damaged, moment};
+use super::record::{Cursor, change_damaged};
 use super::shelves::{Suspect, Wrong, below, of_object, walk};
 use super::{Amount, Checking};
 use crate::Node;
 use crate::api::{Progress, Reporter, TELL_EVERY};
+use crate::desk::moment;
 use crate::failure::{Code, Failure};
 use crate::operations::answers::{CheckedContent, Resumed};
 

@@ -4,17 +4,14 @@
 
 use std::path::PathBuf;
 
-use custodia_format::text::Time;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Code, Failure};
-use crate::home::{self, Home};
+use crate::desk::{load, save};
+use crate::failure::Failure;
+use crate::home::Home;
 use crate::operations::answers::Damaged;
 use crate::{Node, edge};
 
-/// Bytes of one of these files.
-const RECORD_BYTES: u64 = 64 << 20;
 /// How long the place of an interrupted check is worth something: what was read before may have rotted since.
 const CURSOR_SECONDS: i64 = 86_400;
 
@@ -141,19 +138,4 @@ pub(super) fn change_damaged(node: &Node, change: impl FnOnce(&mut Vec<Damaged>)
 
 fn damaged_path(home: &Home) -> PathBuf {
     home.desk().join("damaged")
-}
-
-/// A moment of this machine's clock, as people read it.
-pub(crate) fn moment(unix: i64) -> String {
-    Time::from_unix(unix).unwrap_or(Time::EPOCH).to_string()
-}
-
-fn load<T: DeserializeOwned>(path: &std::path::Path) -> Option<T> {
-    let bytes = home::read_file(path, RECORD_BYTES).ok()??;
-    serde_json::from_slice(&bytes).ok()
-}
-
-fn save<T: Serialize>(path: &std::path::Path, record: &T) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec(record).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    home::write_durably(path, &bytes)
 }

@@ -12,7 +12,8 @@ use custodia_format::record::FileItem;
 use custodia_index::Row;
 use custodia_vault::ItemError;
 
-use super::record::{Scrubbed, moment};
+use super::record::Scrubbed;
+use crate::desk::moment;
 use crate::failure::Failure;
 use crate::operations::answers::Damaged;
 use crate::{Node, author, edge, history, packages};

@@ -11,19 +11,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, HOST};
-use axum::http::{Request, StatusCode, Uri};
+use axum::http::{Request, StatusCode};
 use custodia_format::checkpoint::SignedCheckpoint;
 use custodia_format::tile::{Tile, TileKind};
 use custodia_ledger::{Folder, Listed, NewFile, Rename, Storage, StorageError};
 use http_body_util::BodyExt;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::client::conn::http1::SendRequest;
 use tokio::runtime::Handle;
 
 use super::UNJUDGED;
 use super::statements::Statements;
 use crate::failure::{Code, Failure};
+use crate::http::{NoPlace, Place};
 
 /// The checkpoint's path, as the ledger's storage names it.
 pub(super) const CHECKPOINT: &str = "ledger/checkpoint";
@@ -31,8 +30,6 @@ pub(super) const CHECKPOINT: &str = "ledger/checkpoint";
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long one file may take: a bundle of 57 KiB over 8 kbit/s.
 const FILE: Duration = Duration::from_secs(60);
-/// Bytes of the header of an answer.
-const HEADER_BYTES: usize = 16 * 1024;
 
 /// A ledger that is audited.
 #[derive(Debug)]
@@ -93,7 +90,7 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reader {
-            Reader::Web(web) => write!(f, "http://{}{}", web.host, web.prefix),
+            Reader::Web(web) => write!(f, "http://{}{}", web.place.host, web.prefix),
             Reader::Copy(copy) => write!(f, "{}", copy.root.display()),
         }
     }
@@ -192,9 +189,7 @@ impl Copied {
 #[derive(Debug)]
 struct Web {
     runtime: Handle,
-    host: String,
-    /// HOST:PORT, to be resolved.
-    address: String,
+    place: Place,
     /// The path before `/checkpoint`, without a slash at its end.
     prefix: String,
     kept: Mutex<Option<SendRequest<Body>>>,
@@ -225,23 +220,21 @@ impl Web {
                 .instead_of("http://HOST[:PORT][/PATH], or a folder", why)
                 .safe(UNJUDGED)
         };
-        if url.starts_with("https://") {
-            return Err(refused("https").next(
+        let place = Place::parse(url).map_err(|why| match why {
+            NoPlace::Https => refused("https").next(
                 "bring it to this machine by any tunnel, such as ssh -L or socat, and audit http://127.0.0.1:PORT; \
                  what is read is signed, whoever carries it",
-            ));
+            ),
+            NoPlace::Other => refused("another kind of address"),
+        })?;
+        if place.path.contains('?') {
+            return Err(refused("an address with a query"));
         }
-        let uri: Uri = url.parse().map_err(|_| refused("another text"))?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let (Some("http"), Some(authority), None) = (uri.scheme_str(), authority, uri.query()) else {
-            return Err(refused("another kind of address"));
-        };
         let runtime = Handle::try_current().map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
         Ok(Self {
             runtime,
-            host: authority.to_string(),
-            address: format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)),
-            prefix: uri.path().trim_end_matches('/').to_owned(),
+            prefix: place.path.trim_end_matches('/').to_owned(),
+            place,
             kept: Mutex::default(),
             broken: Mutex::default(),
         })
@@ -251,7 +244,7 @@ impl Web {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(Broken { code, path, why }) = broken else { return Ok(()) };
         let failure = Failure::new(code, format!("The ledger could not be read to its end: {why}."))
-            .at(format!("http://{}{}/{path}", self.host, self.prefix))
+            .at(format!("http://{}{}/{path}", self.place.host, self.prefix))
             .safe(UNJUDGED);
         Err(match code {
             Code::PeerRefused => {
@@ -288,19 +281,9 @@ impl Web {
         {
             return Ok(answered);
         }
-        let fresh = tokio::time::timeout(CONNECT, self.connect()).await;
+        let fresh = tokio::time::timeout(CONNECT, self.place.connect()).await;
         let fresh = fresh.map_err(|_| (Code::Io, "no connection came about in time".to_owned()))?;
         self.ask(fresh.map_err(|why| (Code::Io, why))?, place, limit).await
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Body>, String> {
-        let stream = TcpStream::connect(&self.address).await.map_err(|error| error.to_string())?;
-        let _ = stream.set_nodelay(true);
-        let connection = http1::Builder::new().max_buf_size(HEADER_BYTES).handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = connection.map_err(|error| error.to_string())?;
-        // It ends when its sender is dropped; what went wrong on it is told to who asked.
-        tokio::spawn(connection);
-        Ok(sender)
     }
 
     async fn ask(&self, sender: SendRequest<Body>, place: &str, limit: u64) -> Result<Answered, (Code, String)> {
@@ -318,7 +301,7 @@ impl Web {
         limit: u64,
     ) -> Result<Answered, (Code, String)> {
         let io = |error: &dyn fmt::Display| (Code::Io, error.to_string());
-        let request = Request::get(format!("{}/{place}", self.prefix)).header(HOST, &self.host);
+        let request = Request::get(format!("{}/{place}", self.prefix)).header(HOST, &self.place.host);
         let request = if place == "checkpoint" { request.header(CACHE_CONTROL, "no-cache") } else { request };
         let request = request.body(Body::empty()).map_err(|error| io(&error))?;
         sender.ready().await.map_err(|error| io(&error))?;
