@@ -220,6 +220,19 @@ impl Storage for Folder {
         Ok(found)
     }
 
+    fn names(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        let failed = |error: io::Error| unknown("list", folder, &error);
+        let mut names = match fs::read_dir(self.place(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            entries => entries
+                .map_err(failed)?
+                .map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned()))
+                .collect::<Result<Vec<_>, StorageError>>()?,
+        };
+        names.sort();
+        Ok(names)
+    }
+
     fn read_part(&self, path: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, StorageError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => StorageError::NotFound { path: path.to_owned() },

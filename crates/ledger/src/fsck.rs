@@ -5,9 +5,8 @@
 mod rows;
 mod shelves;
 
-use std::collections::HashMap;
-
 use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
+use custodia_format::entry::Entry;
 use custodia_format::note::{Note, Vkey};
 use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
 use custodia_format::{Hash, limits};
@@ -89,24 +88,18 @@ impl FsckReport {
 
 /// Checks a ledger by its files, whoever has it open.
 pub fn run(storage: &dyn Storage, vkey: &Vkey, depth: Depth, progress: &mut dyn FnMut(FsckProgress)) -> FsckReport {
-    let mut check = Check {
-        storage,
-        progress,
-        of_entries: 0,
-        checked: 0,
-        documents: HashMap::new(),
-        report: FsckReport::default(),
-    };
-    if let Some(checkpoint) = check.checkpoints(vkey, depth) {
+    let mut check = Check { storage, progress, of_entries: 0, checked: 0, report: FsckReport::default() };
+    let checkpoint = check.checkpoints(vkey, depth);
+    if let Some(checkpoint) = &checkpoint {
         check.of_entries = checkpoint.size;
         check.report.entries = checkpoint.size;
         check.tell();
-        check.entries(&checkpoint);
+        check.entries(checkpoint);
         check.other_files(checkpoint.size);
     }
     if depth == Depth::Home {
         check.state(vkey);
-        check.shelves();
+        check.shelves(checkpoint.map_or(0, |checkpoint| checkpoint.size));
     }
     check.report
 }
@@ -117,8 +110,6 @@ struct Check<'a> {
     progress: &'a mut dyn FnMut(FsckProgress),
     of_entries: u64,
     checked: u64,
-    /// The leaf index and leaf hash of each document by its SHA-256.
-    documents: HashMap<Hash, (u64, Hash)>,
     report: FsckReport,
 }
 
@@ -237,7 +228,11 @@ impl Check<'_> {
             let parsed = parse_bundle(&bundle, entries.width);
             let parsed = parsed.map_err(|error| self.damage(&tile_path(&entries), error)).ok()?;
             let leaves: Vec<Hash> = parsed.iter().map(|entry| leaf_hash(entry)).collect();
-            self.note_documents(index * TILE_WIDTH, &parsed, &leaves);
+            for (at, entry) in (index * TILE_WIDTH..).zip(&parsed) {
+                if let Err(error) = Entry::parse(entry) {
+                    self.damage("ledger/tile/entries", format!("entry {at}: {error}"));
+                }
+            }
             Some(leaves)
         });
         if let (Some(leaves), Some(row)) = (&parsed, &tile_row)

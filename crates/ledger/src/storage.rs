@@ -75,6 +75,20 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`StorageError::Unknown`].
     fn list(&self, folder: &str) -> Result<Vec<Listed>, StorageError>;
 
+    /// The names of what lies directly in a folder, ascending; none when there is no such folder.
+    ///
+    /// # Errors
+    /// [`StorageError::Unknown`].
+    fn names(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        let first = |file: Listed| {
+            let below = file.path.strip_prefix(folder)?.strip_prefix('/')?;
+            Some(below.split('/').next().unwrap_or(below).to_owned())
+        };
+        let mut names: Vec<String> = self.list(folder)?.into_iter().filter_map(first).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Writes files, new or in place of old ones, and the folders that they need. Each file appears whole or not at
     /// all, and in the given order; the set of them is not atomic.
     ///

@@ -27,8 +27,8 @@ use held::{Continued, Held};
 use source::{CHECKPOINT, Source};
 use statements::Statements;
 
-/// Entries of a ledger that is audited in one run: a statement every second for eight years. The rebuilding holds some
-/// hundred bytes for each, and whoever signs a checkpoint chooses its size.
+/// Entries of a ledger that is audited in one run: a statement every second for eight years. Whoever signs a checkpoint
+/// chooses its size, and with it how long an audit reads.
 const ENTRIES: u64 = 1 << 28;
 
 /// What is audited, and against what.
