@@ -65,14 +65,14 @@ pub(crate) struct Said {
 /// Signs and logs a statement; durable when this returns. The caller holds the desk.
 pub(crate) fn say(node: &Node, draft: Draft, keys: &[&SigningKey]) -> Result<Said, Failure> {
     node.may_sign()?;
-    let under = Under { ledger: node.config().ledger.clone(), card: newest_card(node)? };
-    let envelope = sign(node, draft, under, keys)?;
+    let heading = Heading { ledger: node.config().ledger.clone(), card: newest_card(node)? };
+    let envelope = sign(node, draft, heading, keys)?;
     log(node, Document { shelf: Shelf::Statement, bytes: envelope.print().into_bytes() })
 }
 
 /// Where a statement of ours is to be logged, and under which card of ours it stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Under {
+pub(crate) struct Heading {
     /// The ledger.
     pub(crate) ledger: LedgerName,
     /// The digest of the card; none for the first card.
@@ -80,7 +80,7 @@ pub(crate) struct Under {
 }
 
 /// Signs a statement. It is said only once it is logged.
-pub(crate) fn sign(node: &Node, draft: Draft, under: Under, keys: &[&SigningKey]) -> Result<Envelope, Failure> {
+pub(crate) fn sign(node: &Node, draft: Draft, heading: Heading, keys: &[&SigningKey]) -> Result<Envelope, Failure> {
     let kind = draft.body.kind().ok_or_else(|| Failure::new(Code::Internal, "This kind is not ours to say."))?;
     let (sequence, previous) = match draft.package {
         None => (None, None),
@@ -88,8 +88,8 @@ pub(crate) fn sign(node: &Node, draft: Draft, under: Under, keys: &[&SigningKey]
     };
     let head = Head {
         id: StatementId::new(*edge::random::<16>()?),
-        issuer: Issuer { name: under.ledger.authority.clone(), card: under.card },
-        ledger: under.ledger,
+        issuer: Issuer { name: heading.ledger.authority.clone(), card: heading.card },
+        ledger: heading.ledger,
         officer: draft.officer,
         signers: Vec::new(),
         issued_at: edge::now(),

@@ -6,7 +6,7 @@
 mod held;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use custodia_format::Hash;
 use custodia_format::body::{Body, Card, CardLedger};
@@ -21,7 +21,7 @@ use super::answers::Succeeded;
 use super::own_card;
 use crate::api::Progress;
 use crate::ask::{self, Asked, Until};
-use crate::author::{self, Draft, Under};
+use crate::author::{self, Draft, Heading};
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
 use crate::keys::{self, Passphrase};
@@ -64,8 +64,8 @@ pub fn succeed(home: &Home, asked: &Succession, tell: &mut dyn FnMut(Progress)) 
     let vkey = Vkey::new(&next.to_string(), KeyType::Ed25519, key.public())?;
     let (previous, card) = next_card(&node, &held, &last, CardLedger { origin: next.clone(), vkey, final_note: None })?;
     let draft = Draft::of(Body::Card(Box::new(card)));
-    let under = Under { ledger: next.clone(), card: Some(previous) };
-    let card = author::sign(&node, draft, under, &[&root])?.print();
+    let heading = Heading { ledger: next.clone(), card: Some(previous) };
+    let card = author::sign(&node, draft, heading, &[&root])?.print();
 
     let folder = generations::begin(home)?;
     let own = Entry::of(card.as_bytes());
@@ -75,7 +75,7 @@ pub fn succeed(home: &Home, asked: &Succession, tell: &mut dyn FnMut(Progress)) 
     generations::commit(home, &next, &card)?;
 
     // Opening moves it into place.
-    drop(node);
+    let_go(node);
     let node = Arc::new(Node::open(home)?);
     tell(Progress::note("ask", "telling the peers"));
     let followed = ask_peers(&node)?;
@@ -90,6 +90,17 @@ pub fn succeed(home: &Home, asked: &Succession, tell: &mut dyn FnMut(Progress)) 
         peers_later: followed.silent.iter().map(|(name, _)| name.to_string()).collect(),
     })
 }
+
+/// Closes a node once the sessions that were asked with it have let go of it: two would be one too many for the home.
+fn let_go(node: Arc<Node>) {
+    let began = Instant::now();
+    while Arc::strong_count(&node) > 1 && began.elapsed() < LETTING_GO {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How long that may take; after it the opening says that the home is locked, and the next one finishes all the same.
+const LETTING_GO: Duration = Duration::from_secs(10);
 
 /// How far the logging is.
 struct Told<'a> {

@@ -8,7 +8,7 @@ use custodia_format::note::{KeyType, Vkey};
 use custodia_format::tlog_proof::TlogProof;
 
 use super::*;
-use crate::author::Under;
+use crate::author::Heading;
 use crate::generations;
 
 fn next_key() -> SigningKey {
@@ -27,8 +27,8 @@ fn next_card(lab: &Party, last: Note) -> Vec<u8> {
     let vkey = Vkey::new(&next.to_string(), KeyType::Ed25519, next_key().public()).unwrap();
     card.ledgers.push(CardLedger { origin: next.clone(), vkey, final_note: None });
     let root = keys::read(lab.node.home(), keys::ROOT).unwrap();
-    let under = Under { ledger: next.clone(), card: Some(previous) };
-    let envelope = author::sign(&lab.node, Draft::of(Body::Card(card)), under, &[&root]).unwrap().print();
+    let heading = Heading { ledger: next.clone(), card: Some(previous) };
+    let envelope = author::sign(&lab.node, Draft::of(Body::Card(card)), heading, &[&root]).unwrap().print();
     let leaf = Entry::of(envelope.as_bytes()).leaf_hash();
     let checkpoint = Checkpoint { origin: next.to_string(), size: 1, root: leaf }.sign(&next_key()).unwrap();
     let proof = TlogProof { extra: None, index: 0, hashes: Vec::new(), checkpoint };
@@ -101,10 +101,10 @@ fn what_is_given_back_counts_as_ours_only_under_our_own_ledgers_key() {
     assert!(page.documents.iter().any(|document| document.starts_with(&both.signed.envelope)));
     let said = author::statement(&lab.node, &both.release).unwrap().unwrap();
     let key = keys::read(lab.node.home(), keys::STATEMENT).unwrap();
-    let under = Under { ledger: lab.node.config().ledger.clone(), card: said.head.issuer.card };
+    let heading = Heading { ledger: lab.node.config().ledger.clone(), card: said.head.issuer.card };
     let body = Body::Consignment(Consignment { release: both.release });
     let draft = Draft { in_reply_to: Some(both.release), package: said.head.package, ..Draft::of(body) };
-    let never = author::sign(&lab.node, draft, under, &[&key]).unwrap().print();
+    let never = author::sign(&lab.node, draft, heading, &[&key]).unwrap().print();
     let release = lab.node.home().statement(&both.release);
     std::fs::remove_file(&release).unwrap();
     let (shelved, _) = takes(lab, desk, &[]);
