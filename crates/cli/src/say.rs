@@ -108,7 +108,8 @@ pub(crate) fn backed_up(done: &BackedUp) -> String {
     };
     format!(
         "[OK] Backed up to {}.\n     Ledger         {}, {} entries\n     Copied         {} files, {}, in {:.1} s; {} were there \
-         already\n     Private keys   {keys}\n     Next: custodia --home NEW restore {}      to see that it can be read\n",
+         already\n     Private keys   {keys}\n     Next: custodia --home NEW restore {}      to see that it can be read; delete NEW afterwards, for two homes \
+         of one node must never run\n",
         done.dir,
         done.ledger,
         done.entries,
@@ -125,7 +126,7 @@ pub(crate) fn restored(done: &Restored) -> String {
     let (mark, mut text) = if done.errors.is_empty() { ("[OK]", String::new()) } else { ("[XX]", String::new()) };
     let _ = write!(
         text,
-        "{mark} Restored to {}.\n     Ledger         {}, {} entries\n     Copied         {} files, {}, in {:.1} s\n",
+        "{mark} Restored to {}.\n     Ledger         {}, {} entries\n     Copied         {} files, {}; with all checks in {:.1} s\n",
         done.home,
         done.ledger,
         done.entries,
@@ -144,7 +145,11 @@ pub(crate) fn restored(done: &Restored) -> String {
         ),
         Standing::Behind { why } => (format!("it is behind, and signs nothing: {why}"), "custodia ledger succeed"),
     };
-    let _ = write!(text, "     Peers          {}\n     Next: {next}\n", escape_untrusted(&standing));
+    let _ = write!(
+        text,
+        "     Peers          {}\n     Only one home of this node may ever run: where another still does, delete this one.\n     Next: {next}\n",
+        escape_untrusted(&standing)
+    );
     text
 }
 

@@ -153,7 +153,7 @@ fn refuse_silence(told: &Asked, without: &[String]) -> Result<(), Failure> {
     Err(Failure::new(Code::PeerUnreachable, "A peer has not told how far it saw this ledger.")
         .at(name)
         .instead_of("an answer of every peer", &why.what)
-        .safe("Nothing was signed or moved. The ledger is read only, as before.")
+        .safe("Nothing was signed or moved; the ledger is as it was.")
         .next("run the same command again when that peer can be reached")
         .next(format!(
             "or, if it is gone for good or never met this node: --without {name}; what it alone saw is then cut off"
