@@ -17,7 +17,7 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// Where something lies: `http://HOST[:PORT][/PATH]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// HOST[:PORT] as it was written.
+    /// `HOST[:PORT]` as it was written.
     pub(crate) host: String,
     /// HOST:PORT, to be resolved.
     address: String,

@@ -1,9 +1,9 @@
 //! Time-stamp tokens over our own checkpoints, from the services that the owner named: asked for on schedule while the node
 //! serves, and when a person asks (docs/operate/running.md, "Time-stamps").
 //!
-//! This file owns the schedule and who asks now. Below it are what the owner decided ([`settings`]), which checkpoints are to
-//! be stamped ([`due`]), one question and the check of its answer ([`service`]), a round over the services ([`round`]), and
-//! what is remembered of it ([`record`]). Nothing waits for a service: one that does not answer is asked again with growing
+//! This file owns the schedule and who asks now. Below it are what the owner decided (`settings`), which checkpoints are to
+//! be stamped (`due`), one question and the check of its answer (`service`), a round over the services (`round`), and
+//! what is remembered of it (`record`). Nothing waits for a service: one that does not answer is asked again with growing
 //! patience, and `custodia doctor` says so.
 //!
 //! Invariants:
