@@ -264,4 +264,23 @@ mod tests {
         assert!(cosignature_time(&note, &ledger).is_err());
         assert!(cosign(&note.text, "a", &key, 0).is_err());
     }
+
+    /// A key id has four bytes: a key with the id of another is soon found.
+    #[test]
+    fn a_line_belongs_to_a_key_by_name_and_key_id_together() {
+        let key = SigningKey::from_seed(&[3; 32]);
+        let note = Checkpoint { origin: "a".to_owned(), size: 1, root: Hash::ZERO }.sign(&key).unwrap();
+        let ledger = Vkey::new("a", KeyType::Ed25519, key.public()).unwrap();
+        let own = note.lines[0].clone();
+        let renamed = SignatureLine { name: "b".to_owned(), ..own.clone() };
+        let renumbered = SignatureLine { key_id: [0; 4], ..own.clone() };
+        for mut stranger in [renamed, renumbered] {
+            let alone = Note { lines: vec![stranger.clone()], ..note.clone() };
+            assert_eq!(check_ledger_signature(&alone, &ledger), Err(NoteError::Unsigned { name: "a".to_owned() }));
+            // Wrong, and before the ledger's own: nobody looks at it.
+            stranger.blob[0] ^= 1;
+            let beside = Note { lines: vec![stranger, own.clone()], ..note.clone() };
+            assert!(check_ledger_signature(&beside, &ledger).is_ok());
+        }
+    }
 }

@@ -547,6 +547,27 @@ mod tests {
         assert!(matches!(change(&|d| d.nodes.push(Node::Withheld(hash))), Err(DisclosureError::Cover { .. })));
         assert!(matches!(change(&|d| drop(d.nodes.pop())), Err(DisclosureError::Cover { .. })));
         assert!(matches!(change(&|d| d.nodes.swap(1, 2)), Err(DisclosureError::Root { .. })));
+        // A field more than its type has, or one fewer, under a root that its sealer made over just that.
+        let sealed = |change: &dyn Fn(&mut Vec<Leaf>)| {
+            let mut changed = full.clone();
+            if let Node::Record(leaves) = &mut changed.nodes[1] {
+                change(leaves);
+            }
+            let record = |(number, node): (u64, &Node)| match node {
+                Node::Record(leaves) => {
+                    let leaf = |leaf: &Leaf| if let Leaf::Shown(text) = leaf { field_leaf(text) } else { Hash::ZERO };
+                    record_leaf(number, &leaves.iter().map(leaf).collect::<Vec<_>>())
+                }
+                Node::Withheld(hash) => *hash,
+            };
+            let root = custodia_merkle::root(&(0..).zip(&changed.nodes).map(record).collect::<Vec<_>>());
+            changed.subject = Subject::Package(Package { records: 3, root });
+            changed.close().map(drop)
+        };
+        assert_eq!(sealed(&|_| ()), Ok(()));
+        for planted in [sealed(&|leaves| leaves.push(first.clone())), sealed(&|leaves| drop(leaves.pop()))] {
+            assert_eq!(planted, Err(DisclosureError::Fields { record: 1 }));
+        }
     }
 
     proptest! {

@@ -190,6 +190,12 @@ mod tests {
         assert!(text.contains(&format!("{first},{second}")));
         let swapped = text.replace(&format!("{first},{second}"), &format!("{second},{first}"));
         assert!(Envelope::parse(swapped.as_bytes()).is_err());
+        // Each under the other's key id: it reads, and neither verifies.
+        let [one, other] = [0, 1].map(|place| value["signatures"][place]["sig"].as_str().unwrap().to_owned());
+        let exchanged = text.replace(&one, "-").replace(&other, &one).replace('-', &other);
+        let exchanged = Envelope::parse(exchanged.as_bytes()).unwrap();
+        let verified = keys.iter().filter(|key| exchanged.verify(&key.public()) == Some(true)).count();
+        assert_eq!(verified, 6);
     }
 
     #[test]
@@ -228,6 +234,7 @@ mod tests {
             ("capital key id", good.replacen(&id, &id.to_uppercase(), 1)),
             ("short signature", good.replacen(&sig, &to_b64(&[0; 63]), 1)),
             ("member in a signature", good.replacen("\"sig\"", "\"more\":null,\"sig\"", 1)),
+            ("member at the end of a signature", good.replacen("\"}]", "\",\"more\":null}]", 1)),
             ("number", good.replacen("\"e30K\"", "1", 1)),
         ];
         assert!(Envelope::parse(good.as_bytes()).is_ok());

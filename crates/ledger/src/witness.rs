@@ -197,7 +197,7 @@ mod tests {
         fn new() -> Self {
             let key = SigningKey::from_seed(&[7; 32]);
             let vkey = Vkey::new("b/lab/1", KeyType::Ed25519, key.public()).unwrap();
-            Self { key, vkey, leaves: (0..20_u8).map(|n| Hash::of(&[n])).collect() }
+            Self { key, vkey, leaves: (0..60_u8).map(|n| Hash::of(&[n])).collect() }
         }
 
         fn id(&self) -> KeyId {
@@ -291,18 +291,25 @@ mod tests {
         let peer = Peer::new();
         memory.check_and_store(&peer.id(), &peer.vkey, 0, peer.signed(0, empty_root()), &[]).unwrap();
         memory.check_and_store(&peer.id(), &peer.vkey, 0, peer.note(1), &[]).unwrap();
-        let results: Vec<bool> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (2..20_usize)
-                .map(|size| {
-                    let (memory, peer) = (&memory, &peer);
-                    scope.spawn(move || {
-                        let proof = peer.proof(1, size as u64);
-                        memory.check_and_store(&peer.id(), &peer.vkey, 1, peer.note(size), &proof).is_ok()
+        let last = || memory.last(&peer.id(), &peer.vkey).unwrap().unwrap().checkpoint().size;
+        // Several times, all at once: what is only nearly one step does not get through all of them.
+        for _ in 0..8 {
+            let (before, start) = (last(), std::sync::Barrier::new(6));
+            let sizes = before as usize + 1..before as usize + 7;
+            let stored: Vec<u64> = std::thread::scope(|scope| {
+                let threads: Vec<_> = sizes
+                    .map(|size| {
+                        let (memory, peer, start) = (&memory, &peer, &start);
+                        scope.spawn(move || {
+                            let (note, proof) = (peer.note(size), peer.proof(before, size as u64));
+                            start.wait();
+                            memory.check_and_store(&peer.id(), &peer.vkey, before, note, &proof).map(|_| size as u64)
+                        })
                     })
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(results.into_iter().filter(|stored| *stored).count(), 1);
+                    .collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect()
+            });
+            assert_eq!(stored, [last()], "one of them, and that one stays");
+        }
     }
 }

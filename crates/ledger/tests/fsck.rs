@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use custodia_format::Hash;
 use custodia_format::checkpoint::Checkpoint;
 use custodia_ledger::{
-    Depth, Folder, FsckReport, Ledger, Listed, NewFile, Rename, Severity, Shelf, Storage, StorageError, fsck,
+    Depth, Folder, FsckReport, Health, Ledger, Listed, NewFile, ReadError, Rename, Severity, Shelf, Storage,
+    StorageError, fsck,
 };
 use support::{
-    CHECKPOINT, Disk, HEAD, ORIGIN, POISONED, STAGE, create, digest, document, documents, home_of, key, vkey,
+    CHECKPOINT, Disk, HEAD, ORIGIN, POISONED, STAGE, create, digest, document, documents, home_of, key, open, vkey,
 };
 
 fn check(disk: &Disk, depth: Depth) -> FsckReport {
@@ -231,6 +232,27 @@ fn a_signed_root_that_the_entries_do_not_give_is_damage() {
     disk.meddle(CHECKPOINT, Some(lie.print().into_bytes()));
     let report = check(&disk, Depth::Published);
     assert!(names(&report, CHECKPOINT, Severity::Damage), "{:?}", report.findings);
+}
+
+#[test]
+fn no_proof_is_made_of_tiles_that_are_damaged() {
+    let (first, second) = ("ledger/tile/0/000", "ledger/tile/0/001");
+    let disk = home_of(600);
+    open(&disk).unwrap().append(documents(600..601)).unwrap();
+    let whole = disk.file(first).unwrap();
+    let mut flipped = whole.clone();
+    flipped[32] ^= 1;
+    let longer = [&whole[..], b"x"].concat();
+    for bytes in [flipped, whole[..whole.len() - 1].to_vec(), longer, disk.file(second).unwrap(), Vec::new()] {
+        let disk = disk.copy();
+        disk.meddle(first, Some(bytes));
+        // The edge is whole: it goes on, and shows nobody what does not close.
+        let ledger = open(&disk).unwrap();
+        assert_eq!(ledger.health(), Health::Signing);
+        assert!(matches!(ledger.prove(0, 601), Err(ReadError::Damaged { .. })));
+        assert!(matches!(ledger.consistency(1, 601), Err(ReadError::Damaged { .. })));
+        assert!(names(&ledger.fsck(Depth::Home, &mut |_| {}), first, Severity::Damage));
+    }
 }
 
 #[test]

@@ -286,3 +286,40 @@ fn check_chains_are_needed(case: &mut Case<'_>) {
         case.find(FindingCode::Malformed, format!("cards of {name}"), "nothing in the proof needs them");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use custodia_merkle::{Leaves, leaf_hash, prove_inclusion, root};
+
+    use super::*;
+
+    /// Takes in the proof of an entry in the tree of these leaves.
+    fn show(history: &mut History, leaves: &[Hash], index: usize) {
+        let (size, root) = (leaves.len() as u64, root(leaves));
+        let proof = prove_inclusion(&Leaves(leaves), index as u64, size).unwrap();
+        let checkpoint = Checkpoint { origin: "a".to_owned(), size, root };
+        history.checkpoint(&checkpoint);
+        history.inclusion(&checkpoint, index as u64, &leaves[index], &proof);
+    }
+
+    #[test]
+    fn proofs_of_two_sizes_that_cannot_both_be_true_are_a_fork() {
+        let leaves: Vec<Hash> = (0..7_u8).map(|n| leaf_hash(&[n])).collect();
+        let mut history = History::default();
+        show(&mut history, &leaves[..4], 0);
+        show(&mut history, &leaves, 5);
+        assert_eq!(history.forks, BTreeSet::new());
+        // Another entry at a place that neither proof speaks of: only the hash over the first four tells.
+        let mut other = leaves.clone();
+        other[2] = leaf_hash(b"another");
+        show(&mut history, &other[..6], 5);
+        let told: Vec<&str> = history.forks.iter().map(|(_, detail)| detail.as_str()).collect();
+        assert_eq!(told, ["two hashes of the subtree 0 of level 2"]);
+        other[5] = leaf_hash(b"another");
+        show(&mut history, &other[..6], 5);
+        let told = history.forks.iter().any(|(_, detail)| detail == "two entries at index 5");
+        assert!(told, "{:?}", history.forks);
+    }
+}

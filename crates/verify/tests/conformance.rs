@@ -4,6 +4,11 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use custodia_format::body::Body;
+use custodia_format::envelope::Envelope;
+use custodia_format::proof::Proof;
+use custodia_format::statement::Statement;
+use custodia_format::text::Label;
 use custodia_format::trust::TrustFile;
 use custodia_verify::{Content, ContentError, ContentFile, Given, Report, Strictness, Verdict, verify};
 
@@ -117,6 +122,32 @@ fn without_trust_nothing_is_unchanged_and_the_doubt_is_about_trust_alone() {
     let cores = NonZeroUsize::MIN;
     let report = verify(&Given { proof: &proof, trust: &nobody, manifest: None, content: None, cores });
     assert_eq!(report.exit_code(Strictness::Usual), 12, "{}", report.to_text());
+}
+
+#[test]
+fn one_key_is_one_witness_whatever_the_trust_file_calls_it() {
+    let bytes = std::fs::read(world("full.proof.json")).unwrap();
+    let proof = Proof::parse(&bytes).unwrap();
+    let statements =
+        proof.statements.iter().filter_map(|shown| Envelope::parse(shown.envelope.as_ref()?.as_bytes()).ok());
+    let cards = statements.filter_map(|envelope| match Statement::parse(&envelope).unwrap().body {
+        Body::Card(card) => Some(card.keys.witness.current.key),
+        _ => None,
+    });
+    let mut trust = TrustFile::parse(&std::fs::read(world("trust")).unwrap()).unwrap();
+    for (authority, name) in trust.authorities.iter_mut().zip(["one.example", "other.example"]) {
+        authority.name = Label::parse(name).unwrap();
+    }
+    trust.witnesses.extend(cards);
+    let judged = |quorum| {
+        let trust = TrustFile { quorum, ..trust.clone() };
+        let cores = NonZeroUsize::MIN;
+        verify(&Given { proof: &bytes, trust: &trust, manifest: None, content: None, cores })
+    };
+    assert_eq!(judged(1).exit_code(Strictness::Usual), 0, "{}", judged(1).to_text());
+    let report = judged(2);
+    assert_eq!(report.exit_code(Strictness::Usual), 11, "{}", report.to_text());
+    assert!(codes(&report).contains(&"unwitnessed"), "{}", report.to_text());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Two nodes by hand, without a network: what each takes of the other, and what it does not.
 
+mod answers;
 mod generations;
 mod gossip;
 

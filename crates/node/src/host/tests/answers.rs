@@ -1,0 +1,128 @@
+//! What peers answer: which receipt counts for which release, and what is no answer at all.
+
+use custodia_format::checkpoint::Checkpoint;
+use custodia_format::key::SigningKey;
+use custodia_format::tlog_proof::TlogProof;
+use custodia_ledger::{Document as Logged, Shelf};
+
+use super::*;
+
+impl Released {
+    fn package(&self, release: &Hash) -> custodia_format::statement::Package {
+        author::statement(&self.lab.node, release).unwrap().unwrap().head.package.unwrap()
+    }
+
+    /// A receipt as an honest peer words it.
+    fn receipt(&self, release: &Hash) -> Draft {
+        let ours = author::statement(&self.lab.node, release).unwrap().unwrap();
+        let bytes = outgoing::released_bytes(&self.lab.node, &ours).unwrap();
+        let receipt = Receipt { release: *release, items: Items::All, bytes, findings: Vec::new() };
+        let (in_reply_to, package) = (Some(*release), ours.head.package);
+        Draft { in_reply_to, package, ..Draft::of(Body::Receipt(receipt)) }
+    }
+
+    /// What somebody signs with one of his keys, logs, and shows to the laboratory under a checkpoint that it cosigned.
+    fn says(&self, who: &Party, key: &str, draft: Draft) -> Signed {
+        let key = keys::read(who.node.home(), key).unwrap();
+        let said = author::say(&who.node, draft, &[&key]).unwrap();
+        who.has_cosigned(&self.lab);
+        who.station.statement(&self.lab.as_peer(), &said.digest).unwrap()
+    }
+
+    /// What the laboratory makes of an answer to a release. What it refuses leaves no trace.
+    fn takes(&self, who: &Party, answer: &Signed, release: &Hash) -> Result<(), Code> {
+        let before = self.lab.node.ledger().size();
+        let kept = self.lab.station.keep(&who.as_peer(), answer, Some(release)).map_err(|refused| refused.code);
+        if kept.is_err() {
+            assert_eq!(self.lab.node.ledger().size(), before);
+            assert!(self.delivered().is_empty());
+        }
+        kept
+    }
+
+    /// The releases that count as delivered, with their receipts.
+    fn delivered(&self) -> Vec<(String, String)> {
+        let queue = self.lab.perform(op::Queue { now: false }).into_iter();
+        queue.filter_map(|transfer| Some((transfer.release, transfer.receipt?))).collect()
+    }
+}
+
+type Code = WireCode;
+
+#[test]
+fn a_receipt_counts_for_the_release_that_it_answers_and_for_no_other() {
+    let both = Released::new();
+    let (first, desk) = (both.release, &both.desk);
+    // Another package of just as many bytes.
+    let package = both.lab.seals(&[("a", b"First".to_vec()), ("b", vec![8; (2 << 20) + 5]), ("empty", Vec::new())]);
+    let second = both.lab.releases(&package, desk);
+    let third = Party::new("court.example");
+    both.lab.trusts(&third);
+    third.trusts(&both.lab);
+    third.greets(&both.lab);
+    let refused = |who: &Party, answer: &Signed, release: &Hash| both.takes(who, answer, release).unwrap_err();
+
+    let of_both = |body: &Hash, head: &Hash| Draft { body: both.receipt(body).body, ..both.receipt(head) };
+    let answer = both.says(desk, keys::STATEMENT, of_both(&first, &second));
+    assert_eq!(refused(desk, &answer, &second), Code::Answer, "its body names another release than its head");
+    let other = Draft { package: Some(both.package(&second)), ..both.receipt(&first) };
+    let answer = both.says(desk, keys::STATEMENT, other);
+    assert_eq!(refused(desk, &answer, &first), Code::Answer, "it speaks of another package");
+    let answer = both.says(&third, keys::STATEMENT, both.receipt(&first));
+    assert_eq!(refused(&third, &answer, &first), Code::Answer, "nothing was released to who signed it");
+    let answer = both.says(desk, keys::TRANSPORT, both.receipt(&first));
+    assert_eq!(refused(desk, &answer, &first), Code::Statement, "a key for connections signs no statement");
+    let answer = both.says(desk, keys::STATEMENT, both.receipt(&first));
+    assert_eq!(refused(desk, &answer, &second), Code::Answer, "it is shown for another release");
+
+    // Where it belongs it counts, and shown again it is what is there already.
+    both.takes(desk, &answer, &first).unwrap();
+    let (delivered, size) = (both.delivered(), both.lab.node.ledger().size());
+    assert_eq!(delivered, [(first.to_string(), answer.digest().to_string())]);
+    both.lab.station.keep(&desk.as_peer(), &answer, Some(&first)).unwrap();
+    assert_eq!(both.lab.station.keep(&desk.as_peer(), &answer, Some(&second)), Err(Code::Answer.into()));
+    assert_eq!((both.delivered(), both.lab.node.ledger().size()), (delivered, size));
+}
+
+#[test]
+fn a_receipt_that_is_signed_and_not_shown_in_its_issuers_ledger_is_no_delivery() {
+    let both = Released::new();
+    let answer = both.says(&both.desk, keys::STATEMENT, both.receipt(&both.release));
+    let under = |tlog_proof: Vec<u8>| both.takes(&both.desk, &Signed { tlog_proof, ..answer.clone() }, &both.release);
+    assert_eq!(under(Vec::new()), Err(Code::Statement), "no proof");
+    let proof = TlogProof::parse(&answer.tlog_proof).unwrap();
+    let neighbour = TlogProof { index: proof.index ^ 1, ..proof.clone() };
+    assert_eq!(under(neighbour.print().into_bytes()), Err(Code::Statement), "the place of another");
+    // The same tree, signed by somebody else in the name of that ledger.
+    let checkpoint = Checkpoint::parse_text(&proof.checkpoint.text).unwrap();
+    let forged = TlogProof { checkpoint: checkpoint.sign(&SigningKey::from_seed(&[7; 32])).unwrap(), ..proof };
+    assert_eq!(under(forged.print().into_bytes()), Err(Code::Statement), "no checkpoint of that ledger");
+    // The same envelope in another authority's ledger, where anybody may log what he got hold of.
+    let third = Party::new("court.example");
+    both.lab.trusts(&third);
+    let copy = Logged { shelf: Shelf::Statement, bytes: answer.envelope.clone() };
+    let index = third.node.ledger().append(vec![copy]).unwrap()[0].index;
+    let hashes = third.node.ledger().prove(index, third.node.ledger().size()).unwrap();
+    let elsewhere =
+        TlogProof { extra: None, index, hashes, checkpoint: third.node.ledger().checkpoint().note().clone() };
+    assert_eq!(under(elsewhere.print().into_bytes()), Err(Code::Statement), "another ledger");
+    under(answer.tlog_proof.clone()).unwrap();
+    assert_eq!(both.delivered().len(), 1);
+}
+
+#[test]
+fn a_cosignature_that_does_not_verify_is_not_kept() {
+    let both = Released::new();
+    let (lab, desk) = (&both.lab, both.desk.as_peer());
+    let kept = || witness::of_peer(lab.node.home(), &desk.root, Whose::Ours);
+    let before = kept();
+    let older = before.last().unwrap().read().unwrap();
+    lab.seals(&[("x", b"x".to_vec())]);
+    // The desk's line under what it cosigned earlier says nothing of what came since.
+    let lines: String = older.lines.iter().map(|line| format!("{line}\n")).collect();
+    let newest = lab.station.checkpoint(&desk).unwrap();
+    lab.station.keep_cosignatures(&desk, &newest, lines.as_bytes()).unwrap();
+    assert_eq!(kept(), before);
+    lab.has_cosigned(&both.desk);
+    assert_eq!(kept().len(), before.len() + 1);
+}
