@@ -266,3 +266,19 @@ fn that_it_is_rolled_back_hides_behind_no_failed_write() {
     assert!(matches!(ledger.confront(newer).unwrap(), Health::RolledBack { .. }));
     assert!(matches!(ledger.append(documents(800..801)), Err(AppendError::Refused { .. })));
 }
+
+/// Whoever passed by the lock of the home meets the head.
+#[test]
+fn of_two_that_have_one_ledger_open_the_one_that_is_behind_signs_nothing() {
+    let disk = home_of(8);
+    let (one, other) = (open(&disk).unwrap(), open(&disk).unwrap());
+    one.append(documents(8..9)).unwrap();
+    let head = disk.file(HEAD);
+    assert!(matches!(other.append(documents(9..12)), Err(AppendError::Unknown { .. })));
+    assert!(matches!(other.health(), Health::Poisoned { .. }));
+    assert!(matches!(other.append(documents(12..13)), Err(AppendError::Refused { .. })));
+    assert!(disk.file(HEAD) == head);
+    drop((one, other));
+    let ledger = open(&disk).unwrap();
+    assert_eq!((ledger.health(), ledger.index_of_digest(&digest(&document(8)))), (Health::Signing, Some(8)));
+}

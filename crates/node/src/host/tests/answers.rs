@@ -2,6 +2,8 @@
 
 use custodia_format::checkpoint::Checkpoint;
 use custodia_format::key::SigningKey;
+use custodia_format::proof::ProofStatement;
+use custodia_format::text::Label;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_ledger::{Document as Logged, Shelf};
 
@@ -48,6 +50,18 @@ impl Released {
 }
 
 type Code = WireCode;
+
+/// An envelope in somebody's ledger, whatever it says, as a proof shows it.
+fn logged(party: &Party, envelope: &[u8]) -> ProofStatement {
+    let ledger = party.node.ledger();
+    let document = Logged { shelf: Shelf::Statement, bytes: envelope.to_vec() };
+    let index = ledger.append(vec![document]).unwrap()[0].index;
+    let hashes = ledger.prove(index, ledger.size()).unwrap();
+    let checkpoint = ledger.checkpoint().note().clone();
+    let tlog_proof = Some(TlogProof { extra: None, index, hashes, checkpoint });
+    let envelope = String::from_utf8(envelope.to_vec()).unwrap();
+    ProofStatement { digest: Hash::of(envelope.as_bytes()), envelope: Some(envelope), tlog_proof, entry: None }
+}
 
 #[test]
 fn a_receipt_counts_for_the_release_that_it_answers_and_for_no_other() {
@@ -125,4 +139,71 @@ fn a_cosignature_that_does_not_verify_is_not_kept() {
     assert_eq!(kept(), before);
     lab.has_cosigned(&both.desk);
     assert_eq!(kept().len(), before.len() + 1);
+}
+
+/// The verifier finds by itself what an honest node would not have let in.
+#[test]
+fn no_court_is_shown_an_answer_that_is_none() {
+    let both = Released::new();
+    let third = Party::new("court.example");
+    both.lab.trusts(&third);
+    third.trusts(&both.lab);
+    third.greets(&both.lab);
+    let root = both.package(&both.release).root;
+    let proof = crate::dossier::of(&both.lab.node, &root, crate::dossier::Records::Shown).unwrap();
+    let trust = crate::operations::authority::trust_with_us(&both.lab.node).unwrap();
+    let found = |by: &Party, shown: ProofStatement| {
+        let mut proof = proof.clone();
+        let cards = by.station.cards(&both.lab.as_peer(), None).unwrap();
+        let cards = cards.iter().map(|card| logged(by, &signed_of(card).unwrap().envelope));
+        let more: Vec<ProofStatement> = cards.chain([shown]).collect();
+        for one in more {
+            if proof.statements.iter().all(|other| other.digest != one.digest) {
+                proof.statements.push(one);
+            }
+        }
+        proof.statements.sort_by_key(|shown| {
+            let place = shown.tlog_proof.as_ref().unwrap();
+            (place.checkpoint.text.lines().next().unwrap().to_owned(), place.index)
+        });
+        let (proof, cores) = (proof.print().into_bytes(), NonZeroUsize::MIN);
+        let given = custodia_verify::Given { proof: &proof, trust: &trust, manifest: None, content: None, cores };
+        custodia_verify::verify(&given)
+            .findings
+            .iter()
+            .map(|one| format!("{} {}", one.code.as_str(), one.detail))
+            .collect::<Vec<_>>()
+    };
+    let one_sided = |found: &[String]| found.iter().filter(|one| one.starts_with("one-sided-handover")).count();
+    let key = |name| keys::read(both.desk.node.home(), name).unwrap();
+    let signed = |statement: &Statement| statement.sign(&[&key(keys::STATEMENT)]).unwrap().print().into_bytes();
+
+    let answer = both.says(&both.desk, keys::STATEMENT, both.receipt(&both.release));
+    let honest = Statement::parse(&Envelope::parse(&answer.envelope).unwrap()).unwrap();
+    let seen = found(&both.desk, logged(&both.desk, &answer.envelope));
+    assert_eq!(one_sided(&seen), 0, "{seen:#?}");
+    // The release stays unanswered beside an answer by another, and beside one whose body names another release.
+    let other = both.says(&third, keys::STATEMENT, both.receipt(&both.release));
+    let seen = found(&third, logged(&third, &other.envelope));
+    assert_eq!(one_sided(&seen), 2, "{seen:#?}");
+    let mut two = honest.clone();
+    if let Body::Receipt(receipt) = &mut two.body {
+        receipt.release = Hash::ZERO;
+    }
+    let seen = found(&both.desk, logged(&both.desk, &signed(&two)));
+    assert_eq!(one_sided(&seen), 2, "{seen:#?}");
+
+    // In another's ledger; in another's name; by fewer than it names.
+    let mut elsewhere = honest.clone();
+    elsewhere.head.ledger = third.node.config().ledger.clone();
+    let seen = found(&third, logged(&third, &signed(&elsewhere)));
+    assert!(seen.iter().any(|one| one.contains("is no ledger of its issuer")), "{seen:#?}");
+    let mut renamed = honest.clone();
+    renamed.head.issuer.name = Label::parse("other.example").unwrap();
+    let seen = found(&both.desk, logged(&both.desk, &signed(&renamed)));
+    assert!(seen.iter().any(|one| one.contains("it names its issuer other.example")), "{seen:#?}");
+    let two = honest.sign(&[&key(keys::STATEMENT), &key(keys::TRANSPORT)]).unwrap();
+    let fewer = Envelope::sign(two.kind(), two.payload().to_vec(), &[&key(keys::STATEMENT)]).unwrap();
+    let seen = found(&both.desk, logged(&both.desk, fewer.print().as_bytes()));
+    assert!(seen.iter().any(|one| one.starts_with("wrong-signers")), "{seen:#?}");
 }
