@@ -203,8 +203,8 @@ fn parse_cosigned(body: &[u8]) -> Result<Cosigned, Malformed> {
             .and_then(custodia_format::text::decimal)
             .map(|size| Cosigned::Conflict { size })
             .ok_or_else(|| Malformed::new("cosigned", "size", "a decimal and LF", String::from_utf8_lossy(text))),
-        status @ (400 | 403 | 404 | 422) if text.is_empty() => Ok(Cosigned::Refused { status }),
-        status => Err(Malformed::new("cosigned", "status", "200, 400, 403, 404, 409 or 422", status.to_string())),
+        status @ (400 | 403 | 404 | 422 | 500) if text.is_empty() => Ok(Cosigned::Refused { status }),
+        status => Err(Malformed::new("cosigned", "status", "200, 400, 403, 404, 409, 422 or 500", status.to_string())),
     }
 }
 

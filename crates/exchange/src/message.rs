@@ -100,7 +100,7 @@ pub enum Cosigned {
         size: u64,
     },
     /// 400 `old` above the size · 403 no signature of the ledger's key, or a bad one · 404 unknown ledger · 422 the proof
-    /// does not close, or another root at one size.
+    /// does not close, or another root at one size · 500 a fault of the witness's own.
     Refused {
         /// The status number.
         status: u16,

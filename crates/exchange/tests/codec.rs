@@ -22,6 +22,7 @@ fn samples() -> Vec<Message> {
         Message::Cosigned(Cosigned::Lines("— a b\n".as_bytes().to_vec())),
         Message::Cosigned(Cosigned::Conflict { size: 12 }),
         Message::Cosigned(Cosigned::Refused { status: 422 }),
+        Message::Cosigned(Cosigned::Refused { status: 500 }),
         Message::Statement(Signed { envelope: b"{}".to_vec(), tlog_proof: b"proof".to_vec() }),
         Message::Want(Want { release: hash, what: Wish::Document(Document::Manifest) }),
         Message::Want(Want { release: hash, what: Wish::Document(Document::History) }),

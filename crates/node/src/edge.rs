@@ -13,6 +13,14 @@ pub(crate) fn now() -> Time {
     i64::try_from(seconds).ok().and_then(Time::from_unix).unwrap_or(Time::EPOCH)
 }
 
+/// The first of November 2026: no clock that is set shows an earlier time to this program, which is younger.
+const MADE: i64 = 1_793_491_200;
+
+/// Whether a time can be that of a clock that somebody has set, and not one that began at 1970 with the machine.
+pub(crate) fn is_of_a_set_clock(time: Time) -> bool {
+    time.unix() >= MADE
+}
+
 /// Draws `N` random bytes from the system; they are wiped when dropped.
 ///
 /// # Errors

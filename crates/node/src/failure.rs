@@ -71,6 +71,7 @@ codes! {
     SelfCheck "E-SELF-CHECK" 1 "A proof that this node made did not pass its own verifier; it was not written.";
     Tsa "E-TSA" 21 "A time-stamping service gave no token that counts; none was stored.";
     TsaNet "E-TSA-NET" 20 "A time-stamping service does not answer as it must; nothing waits for it, and it is asked again.";
+    Clock "E-CLOCK" 1 "This machine's clock is not set: no time is vouched for.";
     Busy "E-BUSY" 31 "The node is busy; try again later.";
     Interrupted "E-INTERRUPTED" 130 "Interrupted; it is safe to run the same command again.";
     Internal "E-INTERNAL" 1 "A defect of this program.";

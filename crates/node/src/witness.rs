@@ -13,7 +13,7 @@ use custodia_exchange::{AddCheckpoint, Cosigned};
 use custodia_format::checkpoint::{self, Checkpoint, SignedCheckpoint, check_ledger_signature, cosignature_time};
 use custodia_format::key::KeyId;
 use custodia_format::note::{KeyType, Note, SignatureLine, Vkey};
-use custodia_format::text::LedgerName;
+use custodia_format::text::{LedgerName, Time};
 use custodia_format::{Hash, limits};
 use custodia_ledger::{Ledger, WitnessError, continues};
 
@@ -189,6 +189,19 @@ pub(crate) fn unusable(error: WitnessError) -> Failure {
 
 /// Judges and cosigns a peer's checkpoint: C2SP tlog-witness. What is given back is durable.
 pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Result<Cosigned, Failure> {
+    cosign_at(node, peer, add, edge::now())
+}
+
+/// As [`cosign`], at this time by our clock. A cosignature bounds what others said: one with the time of a clock that nobody has
+/// set would make an honest statement older than it is.
+pub(crate) fn cosign_at(node: &Node, peer: &Authority, add: &AddCheckpoint, now: Time) -> Result<Cosigned, Failure> {
+    if !edge::is_of_a_set_clock(now) {
+        return Err(Failure::new(Code::Clock, "This machine's clock is not set, and its time would be vouched for.")
+            .at(format!("a checkpoint of {}", peer.name))
+            .instead_of("a time after this program was made", now.to_string())
+            .safe("Nothing was cosigned; what this node says itself names no time but as a claim.")
+            .next("set the clock, then let the peer call again"));
+    }
     let refused = |status| Ok(Cosigned::Refused { status });
     let Ok(note) = Note::parse(&add.checkpoint) else { return refused(400) };
     let origin = Checkpoint::parse_text(&note.text).ok();
@@ -218,7 +231,7 @@ pub(crate) fn cosign(node: &Node, peer: &Authority, add: &AddCheckpoint) -> Resu
         }
     }
     let key = keys::read(node.home(), keys::WITNESS)?;
-    let now = u64::try_from(edge::now().unix()).unwrap_or_default();
+    let now = u64::try_from(now.unix()).unwrap_or_default();
     let line = checkpoint::cosign(&note.text, own.name(), &key, now)?;
     let reply = Cosigned::Lines(format!("{line}\n").into_bytes());
     // Kept with the ledger's line and ours alone: the bytes that the peer keeps, and that its statements name.

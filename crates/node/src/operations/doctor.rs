@@ -109,12 +109,15 @@ fn clock(node: &Node) -> Result<Check, Failure> {
         }
     }
     let behind = newest.map_or(0, |newest| newest - now.unix());
-    let seen = if behind > CLOCK_SLACK {
+    let is_set = edge::is_of_a_set_clock(now);
+    let seen = if !is_set {
+        format!("{now}, which nobody has set: this node cosigns nothing")
+    } else if behind > CLOCK_SLACK {
         format!("{now}, {behind} s behind the newest cosignature of a peer")
     } else {
         now.to_string()
     };
-    Ok(Check { name: "clock".to_owned(), ok: behind <= CLOCK_SLACK, seen })
+    Ok(Check { name: "clock".to_owned(), ok: is_set && behind <= CLOCK_SLACK, seen })
 }
 
 /// Whether anybody has told what it saw of the ledger on this disk. Doubt is worth a word, and no fault: a field team may be

@@ -207,3 +207,27 @@ fn no_court_is_shown_an_answer_that_is_none() {
     let seen = found(&both.desk, logged(&both.desk, fewer.print().as_bytes()));
     assert!(seen.iter().any(|one| one.starts_with("wrong-signers")), "{seen:#?}");
 }
+
+#[test]
+fn a_clock_that_nobody_has_set_vouches_for_no_time() {
+    let both = Released::new();
+    let (lab, desk) = (&both.lab, &both.desk);
+    let seen = lab.node.ledger().size();
+    lab.seals(&[("more", b"more".to_vec())]);
+    let proof = lab.station.consistency(seen, lab.node.ledger().size()).unwrap();
+    let checkpoint = lab.station.checkpoint(&desk.as_peer()).unwrap();
+    let add = AddCheckpoint { old: seen, proof, checkpoint };
+    let authority = desk.node.peers().rooted(&lab.as_peer().root).unwrap();
+    let at = |time: &str| {
+        let time = custodia_format::text::Time::parse(time).unwrap();
+        witness::cosign_at(&desk.node, &authority, &add, time)
+    };
+    let kept = || witness::of_peer(desk.node.home(), &authority.root, Whose::Theirs).len();
+    let before = kept();
+    for unset in ["1970-01-01T00:10:00Z", "2019-12-31T23:59:59Z", "2026-10-31T23:59:59Z"] {
+        assert_eq!(at(unset).unwrap_err().code, crate::failure::Code::Clock, "{unset}");
+    }
+    assert_eq!(kept(), before);
+    // Once it is set, the same checkpoint is cosigned: nothing of the attempt is left.
+    assert!(matches!(at("2026-12-01T00:00:00Z"), Ok(Cosigned::Lines(_))));
+}
