@@ -195,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn a_flipped_bit_of_a_full_upper_tile_is_found_by_the_tile_above() {
+        let (stage, stored) = stage(65_530, 65_540);
+        let upper = stage.files.iter().position(|(tile, _)| tile.kind == TileKind::Hashes(1) && tile.is_full());
+        let upper = upper.expect("the 256th bundle fills a tile of the row above");
+        assert_eq!(stage.root_again(read(&stored)).unwrap(), stage.root);
+        for at in (0..stage.files[upper].1.len()).step_by(101) {
+            let mut bad = stage.clone();
+            bad.files[upper].1[at] ^= 1 << (at % 8);
+            assert!(bad.root_again(read(&stored)).is_err(), "{at}");
+        }
+    }
+
+    #[test]
     fn other_spellings_are_refused() {
         let (stage, _) = stage(2, 4);
         let good = stage.print();
