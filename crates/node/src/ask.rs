@@ -127,7 +127,8 @@ pub(crate) fn before_signing(node: &Arc<Node>) -> Result<(), Failure> {
     // Sessions that wait for this go on; only then can they be ended.
     drop(asked);
     if own {
-        runtime.block_on(online.close());
+        // Nobody waits for those who did not answer.
+        runtime.spawn(async move { online.close().await });
     }
     Ok(())
 }
