@@ -151,6 +151,12 @@ pub(crate) fn own_of_kind(node: &Node, kind: &Kind) -> Result<Vec<Row>, Failure>
     Ok(rows.into_iter().filter(|row| is_own(node, row)).collect())
 }
 
+/// Our cards, delegations and revocations: by what the rest of what we say is checked.
+pub(crate) fn own_cards(node: &Node) -> Result<Vec<Row>, Failure> {
+    let of = |kind| own_of_kind(node, &kind);
+    Ok([of(Kind::Card)?, of(Kind::Delegation)?, of(Kind::Revocation)?].concat())
+}
+
 fn newest_card(node: &Node) -> Result<Option<Hash>, Failure> {
     Ok(own_of_kind(node, &Kind::Card)?.last().map(|row| row.digest))
 }

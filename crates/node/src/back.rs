@@ -11,15 +11,14 @@ use custodia_exchange::message::{DOCUMENTS_PER_FRAME, More};
 use custodia_exchange::{GivenBack, Signed};
 use custodia_format::body::Body;
 use custodia_format::checkpoint::{check_ledger_signature, cosignature_time};
-use custodia_format::entry::Entry;
 use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
 use custodia_format::note::Note;
-use custodia_format::proof::Proof;
 use custodia_format::statement::Statement;
 use custodia_format::text::LedgerName;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_format::{Hash, limits};
+use custodia_index::Row;
 
 use crate::failure::{Code, Failure};
 use crate::home;
@@ -51,16 +50,13 @@ pub(crate) fn list(node: &Node, peer: &KeyId) -> Result<Vec<Lost>, Failure> {
     let Some(authority) = node.peers().rooted(peer) else { return Ok(Vec::new()) };
     let is_theirs = |ledger: &str| LedgerName::parse(ledger).is_ok_and(|ledger| authority.ledger(&ledger).is_some());
     let mut list: Vec<Lost> = authority.known().iter().copied().map(Lost::Card).collect();
-    for kind in [custodia_format::kind::Kind::Card, custodia_format::kind::Kind::Delegation] {
-        list.extend(author::own_of_kind(node, &kind)?.iter().map(|row| Lost::OurCard(row.digest)));
-    }
+    list.extend(author::own_cards(node)?.iter().map(|row| Lost::OurCard(row.digest)));
     let rows = node.index().all()?;
+    let theirs: Vec<&Row> = rows.iter().filter(|row| is_theirs(&row.ledger)).collect();
     let mut seen: HashSet<Hash> = authority.known().iter().copied().collect();
-    for row in rows.iter().filter(|row| is_theirs(&row.ledger)) {
-        seen.insert(row.digest);
-        list.push(Lost::Theirs(row.digest));
-    }
-    for row in rows.iter().filter(|row| is_theirs(&row.ledger)) {
+    seen.extend(theirs.iter().map(|row| row.digest));
+    list.extend(theirs.iter().map(|row| Lost::Theirs(row.digest)));
+    for row in theirs {
         for (place, statement) in in_history(node, peer, &row.digest)?.iter().enumerate() {
             if is_said_by(statement, &authority) && seen.insert(statement.digest()) {
                 list.push(Lost::InHistory(row.digest, place));
@@ -86,41 +82,61 @@ pub(crate) fn list(node: &Node, peer: &KeyId) -> Result<Vec<Lost>, Failure> {
 pub(crate) fn page(node: &Node, peer: &KeyId, list: &[Lost], from: u64) -> Result<GivenBack, Failure> {
     let rest = list.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
     let page = rest.get(..DOCUMENTS_PER_FRAME).unwrap_or(rest);
-    let documents = page.iter().map(|lost| read(node, peer, lost).map(Option::unwrap_or_default));
+    let mut reader = Reader { node, peer, history: None };
+    let documents = page.iter().map(|lost| reader.read(lost).map(Option::unwrap_or_default));
     let documents = documents.collect::<Result<Vec<_>, _>>()?;
     Ok(GivenBack { documents, more: if page.len() < rest.len() { More::Yes } else { More::No } })
 }
 
-/// A document as it travels; none when it is not here any more.
-fn read(node: &Node, peer: &KeyId, lost: &Lost) -> Result<Option<Vec<u8>>, Failure> {
-    let travelling = |signed: Signed| [&signed.envelope, b"\n".as_slice(), &signed.tlog_proof].concat();
-    let proven = |digest: &Hash, envelope: Option<Vec<u8>>| -> Result<Option<Vec<u8>>, Failure> {
-        let proof = proofs::theirs(node.home(), peer, digest)?.map(|proof| proof.print().into_bytes());
-        Ok(envelope.zip(proof).map(|(envelope, tlog_proof)| travelling(Signed { envelope, tlog_proof })))
-    };
-    match lost {
-        Lost::Card(digest) => {
-            let path = node.home().peer(peer).join(format!("{digest}.json"));
-            proven(digest, home::read_file(&path, limits::ENVELOPE_BYTES as u64)?)
+/// Reads what is given back.
+struct Reader<'a> {
+    node: &'a Node,
+    peer: &'a KeyId,
+    /// The statements of the history that was read last: several of a page come out of one.
+    history: Option<(Hash, Vec<Signed>)>,
+}
+
+impl Reader<'_> {
+    /// A document as it travels; none when it is not here any more.
+    fn read(&mut self, lost: &Lost) -> Result<Option<Vec<u8>>, Failure> {
+        let (node, peer) = (self.node, self.peer);
+        let proven = |digest: &Hash, envelope: Option<Vec<u8>>| -> Result<Option<Vec<u8>>, Failure> {
+            let proof = proofs::theirs(node.home(), peer, digest)?.map(|proof| proof.print().into_bytes());
+            let signed = envelope.zip(proof).map(|(envelope, tlog_proof)| Signed { envelope, tlog_proof });
+            Ok(signed.as_ref().map(host::document_of))
+        };
+        match lost {
+            Lost::Card(digest) => {
+                let path = node.home().peer(peer).join(format!("{digest}.json"));
+                proven(digest, home::read_file(&path, limits::ENVELOPE_BYTES as u64)?)
+            }
+            Lost::Theirs(digest) => proven(digest, node.envelope(digest)?),
+            Lost::InHistory(release, place) => Ok(self.history(release)?.get(*place).map(host::document_of)),
+            Lost::OurCard(digest) | Lost::Ours(digest) => {
+                let signed = proofs::signed(node, &author::row(node, digest)?, peer).ok();
+                Ok(signed.map(|(signed, _)| host::document_of(&signed)))
+            }
+            Lost::Note(digest) => {
+                let mut notes = witness::of_peer(node.home(), peer, Whose::Ours).into_iter();
+                let note = notes.find(|note| note.digest == *digest);
+                Ok(note.map(|note| note.read()).transpose()?.map(|note| note.print().into_bytes()))
+            }
         }
-        Lost::Theirs(digest) => proven(digest, node.envelope(digest)?),
-        Lost::InHistory(release, place) => Ok(in_history(node, peer, release)?.into_iter().nth(*place).map(travelling)),
-        Lost::OurCard(digest) | Lost::Ours(digest) => {
-            Ok(proofs::signed(node, &author::row(node, digest)?, peer).ok().map(|(signed, _)| travelling(signed)))
-        }
-        Lost::Note(digest) => {
-            let note = witness::of_peer(node.home(), peer, Whose::Ours).into_iter().find(|note| note.digest == *digest);
-            Ok(note.map(|note| note.read()).transpose()?.map(|note| note.print().into_bytes()))
-        }
+    }
+
+    fn history(&mut self, release: &Hash) -> Result<&[Signed], Failure> {
+        let read = match self.history.take().filter(|(of, _)| of == release) {
+            Some(read) => read,
+            None => (*release, in_history(self.node, self.peer, release)?),
+        };
+        Ok(&self.history.insert(read).1)
     }
 }
 
 /// The statements of the history that came with a release, each with its proof.
 fn in_history(node: &Node, peer: &KeyId, release: &Hash) -> Result<Vec<Signed>, Failure> {
-    let Some(bytes) = home::read_file(&history::path(node.home(), peer, release), history::HISTORY_BYTES)? else {
-        return Ok(Vec::new());
-    };
-    let statements = Proof::parse(&bytes)?.statements.into_iter();
+    let proof = history::of_release(node.home(), peer, release)?;
+    let statements = proof.map(|proof| proof.statements).unwrap_or_default().into_iter();
     let proven = statements.filter_map(|statement| {
         let (envelope, proof) = statement.envelope.zip(statement.tlog_proof)?;
         Some(Signed { envelope: envelope.into_bytes(), tlog_proof: proof.print().into_bytes() })
@@ -182,17 +198,8 @@ fn take_statement(node: &Node, peer: &KeyId, document: &[u8]) -> Result<(), Fail
 
 /// A statement that our own ledger held: its proof shows it, under the signature of the ledger's key.
 fn take_ours(node: &Node, ledger: &LedgerName, signed: &Signed) -> Result<(), Failure> {
-    let refuse = |found: String| {
-        Failure::new(Code::Signature, "This proof does not show the statement in a ledger of this node.")
-            .instead_of(format!("a checkpoint of {ledger}"), found)
-    };
     let proof = TlogProof::parse(&signed.tlog_proof)?;
-    let vkey = generations::vkey(node, ledger)?;
-    let checkpoint = check_ledger_signature(&proof.checkpoint, &vkey).map_err(|error| refuse(error.to_string()))?;
-    if checkpoint.origin != ledger.to_string() {
-        return Err(refuse(checkpoint.origin));
-    }
-    proof.verify_inclusion(&Entry::of(&signed.envelope).leaf_hash()).map_err(|error| refuse(error.to_string()))?;
+    proofs::check(ledger, &generations::vkey(node, ledger)?, &proof, &signed.envelope)?;
     let path = generations::given_back(node.home(), ledger.generation, &signed.digest());
     if !path.is_file() {
         home::write_durably(&path, &signed.tlog_proof)?;

@@ -102,16 +102,9 @@ impl<'a> Claims<'a> {
 
     /// By size, then text. What cannot be read is an error: a claim that is not seen would not be asked about.
     fn read(&self, kind: Kind) -> Result<Vec<Told>, Failure> {
-        let folder = self.folder(kind);
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Failure::io(&error, folder)),
-        };
         let ledger = Hash::of(self.ledger.name().as_bytes()).to_string();
         let mut found = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|error| Failure::io(&error, &folder))?.path();
+        for path in home::list(&self.folder(kind))? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let signer = name.strip_prefix(&ledger).and_then(|rest| rest.strip_prefix('-')).and_then(Hash::from_hex);
             let Some(signer) = signer.map(KeyId) else { continue };

@@ -1,7 +1,7 @@
 //! Copying the files of a home to another disk, so that a power cut leaves each of them whole or absent: all of a batch are
 //! written, all synced, all named, the names synced.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const BATCH_FILES: usize = 1000;
 /// Bytes of a batch.
 const BATCH_BYTES: u64 = 256 << 20;
 /// How the name of a file ends that is not whole yet.
-const UNFINISHED: &str = ".copying";
+const UNFINISHED: &str = "copying";
 
 /// When a file that is there already is copied again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,19 +64,21 @@ impl<'a> Copying<'a> {
     ) -> Result<(), Failure> {
         let mut folders = vec![PathBuf::from(name)];
         while let Some(folder) = folders.pop() {
-            let entries = match fs::read_dir(home.join(&folder)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                entries => entries.map_err(|error| Failure::io(&error, home.join(&folder)))?,
-            };
+            if !home.join(&folder).is_dir() {
+                continue;
+            }
             home::make_folder(&self.to.join(&folder))?;
-            for entry in entries {
-                let entry = entry.map_err(|error| Failure::io(&error, home.join(&folder)))?;
-                let path = folder.join(entry.file_name());
-                let kind = entry.file_type().map_err(|error| Failure::io(&error, entry.path()))?;
-                let unfinished = path.extension().is_some_and(|ending| ending == "tmp" || ending == "copying");
-                if kind.is_dir() {
+            for from in home::list(&home.join(&folder))? {
+                let path = folder.join(from.file_name().unwrap_or_default());
+                let metadata = match fs::symlink_metadata(&from) {
+                    // One that went away meanwhile is nothing to copy.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    metadata => metadata.map_err(|error| Failure::io(&error, &from))?,
+                };
+                let unfinished = path.extension().is_some_and(|ending| ending == "tmp" || ending == UNFINISHED);
+                if metadata.is_dir() {
                     folders.push(path);
-                } else if kind.is_file() && !unfinished && !skips(&path) {
+                } else if metadata.is_file() && !unfinished && !skips(&path) {
                     self.file(home, &path, again)?;
                 }
             }
@@ -119,7 +121,7 @@ impl<'a> Copying<'a> {
     fn beside(&self, to: &Path) -> Result<PathBuf, Failure> {
         to.parent().map_or(Ok(()), home::make_folder)?;
         let mut name = to.file_name().unwrap_or_default().to_owned();
-        name.push(UNFINISHED);
+        name.push(format!(".{UNFINISHED}"));
         let beside = to.with_file_name(name);
         match fs::remove_file(&beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::io(&error, &beside)),
@@ -142,12 +144,12 @@ impl<'a> Copying<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        sync(&self.to)?;
+        home::sync_all(&self.to)?;
         for (beside, to) in self.batch.drain(..) {
             fs::rename(&beside, &to).map_err(|error| Failure::io(&error, &to))?;
         }
         self.batch_bytes = 0;
-        sync(&self.to)
+        home::sync_all(&self.to)
     }
 }
 
@@ -157,9 +159,4 @@ fn is_there(from: &Path, length: u64, to: &Path, again: Again) -> Result<bool, F
     }
     let read = |path: &Path| fs::read(path).map_err(|error| Failure::io(&error, path));
     Ok(again == Again::OtherLength || read(from)? == read(to)?)
-}
-
-fn sync(folder: &Path) -> Result<(), Failure> {
-    let file = File::open(folder).map_err(|error| Failure::io(&error, folder))?;
-    rustix::fs::syncfs(&file).map_err(|error| Failure::io(&error.into(), folder))
 }

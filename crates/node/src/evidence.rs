@@ -100,15 +100,8 @@ pub(crate) fn is_forked(node: &Node, peer: &KeyId, origin: &str) -> Result<bool,
 
 /// The contradictions of a peer, by file name.
 pub(crate) fn of(node: &Node, peer: &KeyId) -> Result<Vec<Found>, Failure> {
-    let folder = folder(node.home(), peer);
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::io(&error, folder)),
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut paths = home::list(&folder(node.home(), peer))?;
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
-    paths.sort();
     paths.into_iter().map(|path| read(node, path)).collect()
 }
 

@@ -23,6 +23,12 @@ pub(crate) fn path(home: &Home, peer: &KeyId, release: &Hash) -> PathBuf {
     home.peer(peer).join("histories").join(format!("{release}.json"))
 }
 
+/// The history that came with a release of this peer; none when there is none here.
+pub(crate) fn of_release(home: &Home, peer: &KeyId, release: &Hash) -> Result<Option<Proof>, Failure> {
+    let bytes = home::read_file(&path(home, peer, release), HISTORY_BYTES)?;
+    Ok(bytes.map(|bytes| Proof::parse(&bytes)).transpose()?)
+}
+
 /// The histories that came with releases of a package to us, in the order of our ledger.
 pub(crate) fn of_package(node: &Node, root: &Hash) -> Result<Vec<Proof>, Failure> {
     let mut proofs = Vec::new();
@@ -31,9 +37,7 @@ pub(crate) fn of_package(node: &Node, root: &Hash) -> Result<Vec<Proof>, Failure
             continue;
         }
         for peer in node.peers().all() {
-            if let Some(bytes) = home::read_file(&path(node.home(), &peer.root, &row.digest), HISTORY_BYTES)? {
-                proofs.push(Proof::parse(&bytes)?);
-            }
+            proofs.extend(of_release(node.home(), &peer.root, &row.digest)?);
         }
     }
     Ok(proofs)

@@ -175,6 +175,31 @@ pub fn make_folder(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// What lies in a folder, ascending; nothing when there is no such folder.
+///
+/// # Errors
+/// [`Code::Io`] when the system refuses: what cannot be listed is not taken for empty.
+pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error: std::io::Error| Failure::io(&error, folder);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>, Failure>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes all of a file system durable that a folder lies on: one sync where many files were written.
+///
+/// # Errors
+/// [`Code::Io`] when the system refuses.
+pub(crate) fn sync_all(folder: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io(&error, folder);
+    let open = fs::File::open(folder).map_err(failed)?;
+    rustix::fs::syncfs(&open).map_err(|error| failed(error.into()))
+}
+
 /// Makes what was renamed into a folder durable.
 ///
 /// # Errors

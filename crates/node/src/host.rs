@@ -149,6 +149,11 @@ impl Station {
 
 /// A statement as it travels where several do: an envelope, which is one line, LF, and the proof that its issuer's ledger
 /// holds it.
+pub(crate) fn document_of(signed: &Signed) -> Vec<u8> {
+    [&signed.envelope, b"\n".as_slice(), &signed.tlog_proof].concat()
+}
+
+/// Reads what [`document_of`] printed.
 pub(crate) fn signed_of(document: &[u8]) -> Option<Signed> {
     let end = document.iter().position(|byte| *byte == b'\n')?;
     let (envelope, proof) = document.split_at(end);
@@ -224,14 +229,9 @@ impl Host for Station {
     }
 
     fn cards(&self, peer: &Peer, _: Option<Hash>) -> Result<Vec<Vec<u8>>, Refused> {
-        let own = |kind| author::own_of_kind(&self.node, &kind).map_err(refused);
-        let rows = [own(Kind::Card)?, own(Kind::Delegation)?, own(Kind::Revocation)?].concat();
-        rows.iter()
-            .map(|row| {
-                let (signed, _) = proofs::signed(&self.node, row, &peer.root).map_err(refused)?;
-                Ok([&signed.envelope, b"\n".as_slice(), &signed.tlog_proof].concat())
-            })
-            .collect()
+        let rows = author::own_cards(&self.node).map_err(refused)?;
+        let document = |row| Ok(document_of(&proofs::signed(&self.node, row, &peer.root).map_err(refused)?.0));
+        rows.iter().map(document).collect()
     }
 
     fn learn_cards(&self, peer: &Peer, newest: &Hash, cards: &[Vec<u8>]) -> Result<(), Refused> {
@@ -258,13 +258,17 @@ impl Host for Station {
     }
 
     fn give_back(&self, peer: &Peer, from: u64) -> Result<GivenBack, Refused> {
-        let mut giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        let giving = || self.giving.lock().unwrap_or_else(PoisonError::into_inner);
         // Listed once and read page by page: a page that is asked for twice is given twice.
-        if from == 0 || !giving.contains_key(&peer.root) {
-            giving.insert(peer.root, Arc::new(back::list(&self.node, &peer.root).map_err(refused)?));
-        }
-        let list = giving.get(&peer.root).cloned().unwrap_or_default();
-        drop(giving);
+        let known = giving().get(&peer.root).filter(|_| from > 0).cloned();
+        let list = match known {
+            Some(list) => list,
+            None => {
+                let list = Arc::new(back::list(&self.node, &peer.root).map_err(refused)?);
+                giving().insert(peer.root, list.clone());
+                list
+            }
+        };
         back::page(&self.node, &peer.root, &list, from).map_err(refused)
     }
 

@@ -5,6 +5,7 @@
 //! authorities cosigned of the same text stands under it as well.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use custodia_exchange::Signed;
@@ -12,7 +13,7 @@ use custodia_format::Hash;
 use custodia_format::checkpoint::{Checkpoint, check_ledger_signature, cosignature_time};
 use custodia_format::entry::Entry;
 use custodia_format::key::KeyId;
-use custodia_format::note::Note;
+use custodia_format::note::{Note, Vkey};
 use custodia_format::text::LedgerName;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_index::Row;
@@ -147,7 +148,7 @@ pub(crate) fn signed(node: &Node, row: &Row, reader: &KeyId) -> Result<(Signed, 
 pub(crate) fn keep_theirs(node: &Node, peer: &Authority, statement: &Signed) -> Result<(), Failure> {
     let proof = TlogProof::parse(&statement.tlog_proof)?;
     let digest = Hash::of(&statement.envelope);
-    check(peer, &proof, &statement.envelope)?;
+    check_theirs(peer, &proof, &statement.envelope)?;
     let path = path(node.home(), &peer.root, &digest);
     if is_cosigned_by_us(node, &proof.checkpoint)? || !path.is_file() {
         home::write_durably(&path, &statement.tlog_proof)?;
@@ -163,17 +164,22 @@ pub(crate) fn theirs(home: &Home, peer: &KeyId, digest: &Hash) -> Result<Option<
     }
 }
 
-fn check(peer: &Authority, proof: &TlogProof, envelope: &[u8]) -> Result<(), Failure> {
-    let refuse = |found: String| {
-        Failure::new(Code::Signature, "This proof does not show the statement in a ledger of its issuer.")
-            .instead_of(format!("a checkpoint of {}", peer.name), found)
-    };
+fn check_theirs(peer: &Authority, proof: &TlogProof, envelope: &[u8]) -> Result<(), Failure> {
     let origin = proof.checkpoint.text.lines().next().unwrap_or_default();
-    let ledger = LedgerName::parse(origin)?;
-    let vkey = peer.ledger(&ledger).ok_or_else(|| refuse(origin.to_owned()))?;
-    check_ledger_signature(&proof.checkpoint, vkey).map_err(|error| refuse(error.to_string()))?;
-    proof.verify_inclusion(&Entry::of(envelope).leaf_hash()).map_err(|error| refuse(error.to_string()))?;
+    let vkey = peer.ledger(&LedgerName::parse(origin)?).ok_or_else(|| not_shown(&peer.name, origin))?;
+    check(&peer.name, vkey, proof, envelope)
+}
+
+/// Checks that a proof shows a statement in the ledger of this key, which is `whose`.
+pub(crate) fn check(whose: &dyn Display, ledger: &Vkey, proof: &TlogProof, envelope: &[u8]) -> Result<(), Failure> {
+    check_ledger_signature(&proof.checkpoint, ledger).map_err(|error| not_shown(whose, error))?;
+    proof.verify_inclusion(&Entry::of(envelope).leaf_hash()).map_err(|error| not_shown(whose, error))?;
     Ok(())
+}
+
+fn not_shown(whose: &dyn Display, found: impl Display) -> Failure {
+    Failure::new(Code::Signature, "This proof does not show the statement in a ledger of its issuer.")
+        .instead_of(format!("a checkpoint of {whose}"), found.to_string())
 }
 
 /// Whether our witness key has cosigned a note.

@@ -125,9 +125,8 @@ impl Pool {
     /// What our ledger holds: on the package, and what shows who we are.
     fn take_own(&mut self, node: &Node, root: &Hash) -> Result<(), Failure> {
         let mut rows = node.index().of_package(root)?;
-        for kind in [Kind::Card, Kind::Delegation, Kind::Revocation, Kind::Meeting] {
-            rows.extend(author::own_of_kind(node, &kind)?);
-        }
+        rows.extend(author::own_cards(node)?);
+        rows.extend(author::own_of_kind(node, &Kind::Meeting)?);
         let (notes, quorum) = (witness::ours(node.home()), node.trust()?.quorum);
         for row in rows {
             let Some(envelope) = node.envelope(&row.digest)? else { continue };

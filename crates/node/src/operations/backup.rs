@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use custodia_format::Hash;
+use custodia_vault::Found;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{BackedUp, Restored, Standing};
@@ -56,7 +56,9 @@ impl Operation for Backup {
         for folder in NAMED_BY_CONTENT {
             copying.tree(home, folder, Again::OtherLength, &nothing)?;
         }
-        for sha256 in objects(home) {
+        for found in node.vault().items() {
+            // What else lies among them is no item, and stays where it is.
+            let Found::Item { sha256, .. } = found? else { continue };
             let hex = sha256.to_string();
             let path = Path::new("objects").join(hex.get(..2).unwrap_or_default()).join(&hex);
             copying.item(node.vault(), &sha256, &path)?;
@@ -141,14 +143,6 @@ fn begun(to: &Path, custodian: &str) -> bool {
     of_us && names.iter().all(|name| known.contains(&name.as_str()) || NAMED_BY_CONTENT.contains(&name.as_str()))
 }
 
-/// The items of a home, by the names of their files.
-fn objects(home: &Path) -> Vec<Hash> {
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let shelves: Vec<PathBuf> = entries(&home.join("objects")).filter(|shelf| shelf.is_dir()).collect();
-    let files = shelves.iter().flat_map(|shelf| entries(shelf));
-    files.filter_map(|path| Hash::from_hex(path.file_name()?.to_str()?)).collect()
-}
-
 /// A home made of a backup: copied, checked to the last byte, and held against what the peers saw. Blocks; the thread belongs to
 /// a runtime.
 ///
@@ -177,7 +171,7 @@ pub fn restore(backup: &Path, home: &Home, reporter: &Reporter) -> Result<Restor
     let Copying { files, bytes, .. } = copying;
 
     let node = Arc::new(Node::open(home)?);
-    let any = !objects(home.path()).is_empty();
+    let any = node.vault().items().any(|found| matches!(found, Ok(Found::Item { .. })));
     reporter.progress(Progress::note("check", "reading everything back"));
     let checked = LedgerFsck { bytes: any, from_start: true }.perform(&node, reporter)?;
     reporter.progress(Progress::note("ask", "asking the peers what they saw of this ledger"));

@@ -228,8 +228,7 @@ impl Exporting<'_> {
         self.text(Path::new(HOW_TO), include_str!("how-to-check.txt").as_bytes())?;
         let sums = std::mem::take(&mut self.sums);
         write_file(&self.folder.join("SHA256SUMS"), &sums)?;
-        let folder = fs::File::open(&self.folder).map_err(|error| Failure::io(&error, &self.folder))?;
-        rustix::fs::syncfs(&folder).map_err(|error| Failure::io(&error.into(), &self.folder))
+        home::sync_all(&self.folder)
     }
 
     /// Writes a file and its sum.

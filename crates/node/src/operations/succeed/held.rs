@@ -2,7 +2,6 @@
 //! an entry, because the entry was lost with a newer copy or because a peer gave them back.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use custodia_format::body::{Body, Card};
@@ -74,11 +73,10 @@ fn entry(node: &Node, index: u64) -> Option<Entry> {
 /// The statements on the shelf that no readable entry names and that we or a peer signed.
 fn beside(node: &Node) -> Result<Vec<Beside>, Failure> {
     let mut envelopes = Vec::new();
-    for path in files(&node.home().path().join(Shelf::Statement.folder())) {
+    for path in files(&node.home().path().join(Shelf::Statement.folder()))? {
         let Some(digest) = path.file_stem().and_then(|stem| stem.to_str()).and_then(Hash::from_hex) else { continue };
-        let logged = node.ledger().find(&digest)?.is_some_and(|index| entry(node, index).is_some());
-        if let Some(bytes) = home::read_file(&path, limits::ENVELOPE_BYTES as u64)?.filter(|_| !logged) {
-            envelopes.push((digest, bytes));
+        if node.ledger().find(&digest)?.is_none_or(|index| entry(node, index).is_none()) {
+            envelopes.extend(home::read_file(&path, limits::ENVELOPE_BYTES as u64)?.map(|bytes| (digest, bytes)));
         }
     }
     let ours = ourselves(node, &envelopes)?;
@@ -133,10 +131,8 @@ fn in_order(mut found: Vec<Beside>) -> Vec<Beside> {
 /// This authority, by all its cards, delegations and revocations that are here.
 fn ourselves(node: &Node, beside: &[(Hash, Vec<u8>)]) -> Result<Authority, Failure> {
     let mut envelopes: Vec<Vec<u8>> = beside.iter().map(|(_, bytes)| bytes.clone()).collect();
-    for kind in [Kind::Card, Kind::Delegation, Kind::Revocation] {
-        for row in author::own_of_kind(node, &kind)? {
-            envelopes.extend(node.envelope(&row.digest)?);
-        }
+    for row in author::own_cards(node)? {
+        envelopes.extend(node.envelope(&row.digest)?);
     }
     let missing = || Failure::new(Code::NoHome, "This node has no card.").at(node.home().path().display());
     let first = author::own_of_kind(node, &Kind::Card)?.first().map(|row| row.digest).ok_or_else(missing)?;
@@ -151,9 +147,7 @@ fn ourselves(node: &Node, beside: &[(Hash, Vec<u8>)]) -> Result<Authority, Failu
 }
 
 /// The files of a shelf.
-fn files(shelf: &Path) -> Vec<PathBuf> {
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries(shelf).flat_map(|folder| entries(&folder).collect::<Vec<_>>()).collect();
-    files.sort();
-    files
+fn files(shelf: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let folders = home::list(shelf)?.into_iter().filter(|folder| folder.is_dir());
+    Ok(folders.map(|folder| home::list(&folder)).collect::<Result<Vec<_>, _>>()?.concat())
 }
