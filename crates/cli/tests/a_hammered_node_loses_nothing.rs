@@ -59,10 +59,10 @@ fn nothing_acknowledged_is_lost_and_what_is_taken_away_is_missed() {
         (run["acknowledged"].as_u64(), &run["failures"])
     );
 
-    // A statement is removed behind its back.
+    // A statement is removed behind its back; that of the newest commit would be written anew.
     let book = fs::read_to_string(folder.join("told.jsonl")).unwrap();
     let lines: Vec<Value> = book.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let statement = lines.iter().rev().find(|line| line["statement"]["at"] == 0).unwrap();
+    let statement = lines.iter().find(|line| line["statement"]["at"] == 0).unwrap();
     let digest = statement["statement"]["digest"].as_str().unwrap();
     let (first, aside) = (folder.join("first.example"), place.path("aside"));
     let path = first.join(format!("statements/{}/{digest}.json", &digest[..2]));

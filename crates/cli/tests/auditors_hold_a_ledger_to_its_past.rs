@@ -12,14 +12,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use auditors::{logs, served};
+use auditors::{asks, logs, served};
 use custodia_format::Hash;
 use custodia_format::checkpoint::{Checkpoint, cosign};
 use custodia_format::key::SigningKey;
 use custodia_format::note::{KeyType, Note, Vkey};
-use custodia_format::text::from_b64;
 use serde_json::{Value, json};
-use support::{Authority, Ended, Place, Words, custodia, run, tool};
+use support::{Authority, Ended, Place, Words, custodia, run, tool, until};
 
 /// An auditor: a verifier key, and no node.
 struct Auditor {
@@ -60,12 +59,6 @@ impl Auditor {
         assert_ne!(document["answer"]["errors"], json!([]), "{document}");
         document["answer"].clone()
     }
-}
-
-/// The private key of a ledger, as somebody who broke into its machine has it.
-fn stolen(from: &Authority) -> SigningKey {
-    let text = fs::read_to_string(from.home.join("keys/ledger")).unwrap();
-    SigningKey::from_seed(&from_b64(text.lines().nth(2).unwrap()).unwrap().try_into().unwrap())
 }
 
 fn copy(from: &Path, to: PathBuf) -> PathBuf {
@@ -140,6 +133,8 @@ fn a_ledger_that_grows_is_followed_and_the_file_changes_only_then() {
     // Over HTTP, while the ledger grows: the partial tiles of the size that is audited stay.
     let (node, at) = served(&lab, None);
     lab.seals(&place.source(1, 1000));
+    let sees = || String::from_utf8(asks(&at, "GET /checkpoint").body).unwrap().contains("\n813\n").then_some(());
+    until("what is sealed is shown to auditors", sees);
     let answer = auditor.finds(&format!("http://{at}"), &[&"--held", &held]);
     assert_eq!((&answer["held"]["before"], &answer["held"]["state"]), (&json!(812), &json!("continued")));
     node.stop();
@@ -182,7 +177,7 @@ fn a_ledger_that_goes_back_or_shows_two_histories_is_found() {
     contradicts(&auditor, &old, &held, &old, "E-ROLLBACK", "went back");
     let forged = copy(&ledger, place.path("forged"));
     let smaller = Checkpoint { size: 310, root: Hash::ZERO, ..checkpoint(&ledger) };
-    fs::write(forged.join("checkpoint"), smaller.sign(&stolen(&lab)).unwrap().print()).unwrap();
+    fs::write(forged.join("checkpoint"), smaller.sign(&lab.key("ledger")).unwrap().print()).unwrap();
     contradicts(&auditor, &forged, &held, &forged, "E-ROLLBACK", "went back");
 
     // One of the same size, over HTTP too; and a longer one that did not begin with what was seen.

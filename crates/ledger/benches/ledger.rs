@@ -104,7 +104,11 @@ fn build(home: &Path, size: u64) {
     fs::create_dir_all(home.join("ledger")).unwrap();
     fs::create_dir_all(home.join("state")).unwrap();
     fs::write(home.join("ledger/checkpoint"), &note).unwrap();
-    fs::write(home.join("state/head"), format!("custodia/head/v1\nstage {}\n\n{note}", Hash::ZERO)).unwrap();
+    let root = frontier.root();
+    let stage = format!("custodia/stage/v1\norigin {ORIGIN}\nbefore {size}\nsize {size}\nroot {root}\n\n");
+    let record = format!("{stage}{note}");
+    let line = format!("custodia/commit/v1 {} {} {}\n", stage.len(), note.len(), Hash::of(record.as_bytes()));
+    fs::write(home.join("state/journal"), line + &record).unwrap();
     // So that the figures are not those of writing this back.
     rustix::fs::sync();
 }

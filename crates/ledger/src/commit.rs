@@ -1,23 +1,46 @@
-//! The commit: documents in, a published checkpoint out, by the numbered steps of docs/spec/commit.md.
+//! The commit: documents in, a signed checkpoint out, by the numbered steps of docs/spec/commit.md; and later, for many
+//! commits at once, the writing out of what they changed.
 //!
 //! Planning is pure and lives in `tail`; this file acts. One thread owns a [`Committer`]; whoever gets an error other
 //! than "full" from it drops it and signs nothing more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use custodia_format::Hash;
 use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
 use custodia_format::entry::Entry;
 use custodia_format::key::SigningKey;
 use custodia_format::note::{Note, Vkey};
 use custodia_merkle::Frontier;
 
-use crate::head::Head;
-use crate::home::{CHECKPOINT, HEAD, ORDER, STAGE, STAGE_BYTES, Shelf, tile_path};
-use crate::stage::Stage;
-use crate::storage::{Names, NewFile, Rename, Storage, StorageError};
+use crate::home::{CHECKPOINT, JOURNAL, Shelf};
+use crate::journal::{Journal, Record, print_record};
+use crate::stage::{Shelved, Stage};
+use crate::storage::{NewFile, Storage, StorageError};
 use crate::tail::{Plan, Tail, plan};
 use crate::tiles::Tiles;
+use crate::unwritten::Unwritten;
+
+/// How many of the bytes before it a commit compares before it goes on with the journal.
+const COMPARED: usize = 64;
+
+/// When commits are written out, so that others can read them. A commit is durable without that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// From so many documents on.
+    pub documents: usize,
+    /// From so many bytes of documents and tiles, and of the journal, on.
+    pub bytes: usize,
+    /// When nobody has asked for so long.
+    pub idle: Duration,
+}
+
+impl Default for Pace {
+    /// Writing out what has gathered takes some ten milliseconds then: a caller who comes meanwhile waits for no more.
+    fn default() -> Self {
+        Self { documents: 256, bytes: 4 << 20, idle: Duration::from_millis(20) }
+    }
+}
 
 /// A document to be logged, with what was computed from it.
 #[derive(Debug, Clone)]
@@ -29,46 +52,80 @@ pub(crate) struct NewDocument {
 
 /// The right edge of the ledger, and the right to sign for it.
 ///
-/// Invariant: `tail`, `frontier` and `head` are those of one checkpoint, and everything up to it is applied.
+/// Invariant: `tail`, `frontier`, `newest` and the end of the journal are those of one checkpoint.
 #[derive(Debug)]
 pub(crate) struct Committer {
     storage: Arc<dyn Storage>,
+    tiles: Tiles,
+    unwritten: Arc<Unwritten>,
+    pace: Pace,
     key: SigningKey,
     vkey: Vkey,
     tail: Tail,
     frontier: Frontier,
-    /// The bytes of the head; none before the first commit.
-    head: Option<Vec<u8>>,
+    journal: Held,
+    newest: SignedCheckpoint,
+    /// Whether readers were shown `newest`.
+    is_public: bool,
 }
 
-/// Whether the documents of a commit that a crash interrupts keep their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// A caller gave several, in an order that means something.
-    Kept,
-    /// Each is another caller's.
-    Any,
+/// What the journal holds.
+#[derive(Debug)]
+struct Held {
+    /// Its length without the room at its end.
+    bytes: usize,
+    /// Of these, the newest record.
+    newest: usize,
+    /// Its last bytes, by which somebody else's are told.
+    end: Vec<u8>,
+    /// Whether it was extended, and may have room at its end.
+    has_grown: bool,
+}
+
+impl Held {
+    /// That of a journal of one record.
+    fn of(record: &[u8]) -> Self {
+        Self { bytes: record.len(), newest: record.len(), end: end_of(record), has_grown: false }
+    }
+}
+
+fn end_of(record: &[u8]) -> Vec<u8> {
+    record.get(record.len().saturating_sub(COMPARED)..).unwrap_or_default().to_vec()
 }
 
 /// Why a commit failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommitError {
-    /// No room, before the commit point: nothing was stored, and the committer can go on.
+    /// No room: nothing was stored, and the committer can go on.
     Full { path: String },
     /// It may have happened or not: nobody may sign until the ledger was opened again.
     Unknown { why: String },
 }
 
+/// What one ledger stands on.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) unwritten: Arc<Unwritten>,
+    pub(crate) vkey: Vkey,
+    pub(crate) pace: Pace,
+}
+
+/// A plan whose root was found by two ways.
+#[derive(Debug)]
+struct Checked {
+    plan: Plan,
+    stage: Stage,
+    bytes: Vec<u8>,
+}
+
 impl Committer {
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        key: SigningKey,
-        vkey: Vkey,
-        tail: Tail,
-        frontier: Frontier,
-        head: Option<Vec<u8>>,
-    ) -> Self {
-        Self { storage, key, vkey, tail, frontier, head }
+    /// Goes on with a ledger whose journal is this one, and whose newest commit is written out and public.
+    pub(crate) fn new(base: Base, key: SigningKey, (tail, frontier): (Tail, Frontier), journal: &Journal) -> Self {
+        let Base { storage, unwritten, vkey, pace } = base;
+        let tiles = Tiles::new(Arc::clone(&storage), Arc::clone(&unwritten));
+        let (newest, journal) = (journal.newest.signed.clone(), Held::of(&journal.newest_bytes));
+        Self { storage, tiles, unwritten, pace, key, vkey, tail, frontier, journal, newest, is_public: true }
     }
 
     /// How many entries are committed.
@@ -78,149 +135,172 @@ impl Committer {
 
     /// Logs documents that are neither in the ledger nor twice among these, in this order, all or none of them. The
     /// first gets the index that [`Committer::size`] was before.
-    pub(crate) fn commit(&mut self, documents: &[NewDocument], order: Order) -> Result<SignedCheckpoint, CommitError> {
-        let paths: Vec<String> = documents.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
-        let kept = if order == Order::Kept { self.step_1_order(documents) } else { Ok(()) };
-        let files = paths.iter().zip(documents).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
-        let committed = kept.and_then(|()| self.steps(&entries(documents), shelves(documents), files));
-        if let Err(CommitError::Full { path }) = committed {
-            // The caller is told that nothing was stored, so nothing may be found by the next start.
-            return Err(match self.storage.remove(&paths) {
-                Ok(()) => CommitError::Full { path },
-                Err(error) => CommitError::Unknown { why: error.to_string() },
-            });
+    pub(crate) fn commit(&mut self, documents: Vec<NewDocument>) -> Result<SignedCheckpoint, CommitError> {
+        let mut entries = Vec::with_capacity(documents.len());
+        let mut shelved = Vec::with_capacity(documents.len());
+        for NewDocument { shelf, bytes, entry } in documents {
+            shelved.push(Shelved { shelf, digest: entry.sha256, bytes });
+            entries.push(entry);
         }
-        committed
-    }
-
-    /// Logs documents that stand in `pending/` already, as [`Committer::commit`] does; they stay there when it fails.
-    pub(crate) fn commit_pending(&mut self, documents: &[NewDocument]) -> Result<SignedCheckpoint, CommitError> {
-        self.steps(&entries(documents), shelves(documents), Vec::new())
+        self.steps(&entries, shelved)
     }
 
     /// Logs entries whose documents lie on their shelves already, or nowhere any more, as [`Committer::commit`] does.
-    pub(crate) fn commit_entries(&mut self, entries: &[&Entry]) -> Result<SignedCheckpoint, CommitError> {
-        self.steps(entries, Vec::new(), Vec::new())
+    pub(crate) fn commit_entries(&mut self, entries: &[Entry]) -> Result<SignedCheckpoint, CommitError> {
+        self.steps(entries, Vec::new())
     }
 
-    /// All steps. `documents` are those that are to be shelved, `fresh` the files of step 1, none when they are there
-    /// already.
-    fn steps(
-        &mut self,
-        entries: &[&Entry],
-        documents: Vec<(Shelf, Hash)>,
-        fresh: Vec<NewFile<'_>>,
-    ) -> Result<SignedCheckpoint, CommitError> {
-        let (plan, stage) = self.step_2_plan(entries, documents)?;
-        let stage_bytes = stage.print();
-        self.steps_1_and_3_store(fresh, &stage_bytes)?;
-        self.step_4_root_again(&stage_bytes, &plan)?;
-        let head = self.step_5_commit(&stage, &stage_bytes, &plan)?;
-        // From here on an error of any kind leaves a commit that is not applied: the next start finishes it.
+    /// Steps 1 to 5.
+    fn steps(&mut self, entries: &[Entry], documents: Vec<Shelved>) -> Result<SignedCheckpoint, CommitError> {
+        if self.is_due() {
+            self.write_out()?;
+        }
+        let (plan, stage) = step_1_plan(&self.vkey, &self.tail, &self.frontier, entries, documents)?;
+        let checked = step_2_root_again(plan, stage, &self.tiles)?;
+        let signed = step_3_sign(&checked, &self.key, &self.vkey)?;
+        self.step_4_commit(&checked, &signed)?;
+        // Step 5: from here on it is read.
+        self.unwritten.add(checked.stage);
+        (self.tail, self.frontier) = (checked.plan.tail, checked.plan.frontier);
+        (self.newest, self.is_public) = (signed.clone(), false);
+        Ok(signed)
+    }
+
+    /// Step 4: all of it at the end of the journal, by one write and one sync.
+    fn step_4_commit(&mut self, checked: &Checked, signed: &SignedCheckpoint) -> Result<(), CommitError> {
+        let record = print_record(&checked.bytes, signed);
+        let at = self.journal.bytes as u64;
         let unknown = |error: StorageError| CommitError::Unknown { why: error.to_string() };
-        apply(self.storage.as_ref(), &stage, head.signed.note()).map_err(unknown)?;
-        self.head = Some(head.print());
-        self.tail = plan.tail;
-        self.frontier = plan.frontier;
-        Ok(head.signed)
-    }
-
-    /// Before step 1: the order of one caller's documents, so that a start after a crash keeps it.
-    fn step_1_order(&self, documents: &[NewDocument]) -> Result<(), CommitError> {
-        let order: String = documents.iter().map(|new| format!("{}\n", new.entry.sha256)).collect();
-        Ok(self.storage.put_with(&[NewFile { path: ORDER, bytes: order.as_bytes() }], &[], Names::Soon)?)
-    }
-
-    /// Steps 1 and 3: the documents in `pending/`, and then all that the commit changes in one file. They share a sync;
-    /// their names are durable before the head has its own. Without the head none of them counts, and a start finds the
-    /// documents or does not.
-    fn steps_1_and_3_store(&self, fresh: Vec<NewFile<'_>>, stage: &[u8]) -> Result<(), CommitError> {
-        let mut files = fresh;
-        files.push(NewFile { path: STAGE, bytes: stage });
-        Ok(self.storage.put_with(&files, &[], Names::Soon)?)
-    }
-
-    /// Step 2: indexes, tiles, bundles and the root, in memory.
-    fn step_2_plan(&self, entries: &[&Entry], documents: Vec<(Shelf, Hash)>) -> Result<(Plan, Stage), CommitError> {
-        let entries: Vec<String> = entries.iter().map(|entry| entry.text()).collect();
-        let plan = plan(&self.tail, &self.frontier, entries.iter().map(String::as_bytes))
-            .map_err(|error| CommitError::Unknown { why: error.to_string() })?;
-        let stage = Stage {
-            origin: self.vkey.name().to_owned(),
-            before: plan.before,
-            size: plan.size(),
-            root: plan.frontier.root(),
-            documents,
-            files: plan.files.clone(),
-        };
-        Ok((plan, stage))
-    }
-
-    /// Step 4: the root once more, from the bytes that stand in the file now and by another way. A bit that flipped in
-    /// memory since step 2 is found here, before anything is signed.
-    fn step_4_root_again(&self, staged: &[u8], plan: &Plan) -> Result<(), CommitError> {
-        let unknown = |why: String| CommitError::Unknown { why };
-        let read = self.storage.read(STAGE, STAGE_BYTES).map_err(|error| unknown(error.to_string()))?;
-        let stage = Stage::parse(&read).map_err(|error| unknown(error.to_string()))?;
-        let tiles = Tiles::new(Arc::clone(&self.storage));
-        let root = stage.root_again(|tile| tiles.bytes(tile)).map_err(|error| unknown(error.to_string()))?;
-        let planned = plan.frontier.root();
-        if read == staged && root == planned && stage.size == plan.frontier.size() {
-            return Ok(());
+        // THE COMMIT POINT. Before these bytes are durable nothing happened; from then on every start finds them.
+        self.storage.extend(JOURNAL, at, &self.journal.end, &record)?;
+        // A bit that flipped on the way would make the next start take it for a record that was never finished.
+        if self.storage.read_part(JOURNAL, at, record.len()).map_err(unknown)? != record {
+            return Err(CommitError::Unknown { why: format!("{JOURNAL} holds other bytes than were written") });
         }
-        Err(unknown(format!("two ways to the root of size {} disagree: {planned} and {root}", plan.size())))
+        self.journal = Held { bytes: self.journal.bytes + record.len(), has_grown: true, ..Held::of(&record) };
+        Ok(())
     }
 
-    /// Step 5: the signed checkpoint and the digest of the stage, in place of the head that this commit started from.
-    fn step_5_commit(&self, stage: &Stage, staged: &[u8], plan: &Plan) -> Result<Head, CommitError> {
-        let unknown = |why: String| CommitError::Unknown { why };
-        let grows = plan.size() > plan.before || self.head.is_none();
-        if !grows {
-            return Err(unknown(format!("a second checkpoint of size {}", plan.before)));
+    /// Whether so much is committed and not written out that it is time.
+    pub(crate) fn is_due(&self) -> bool {
+        let (documents, bytes) = self.unwritten.weight();
+        documents >= self.pace.documents || bytes.max(self.journal.bytes - self.journal.newest) >= self.pace.bytes
+    }
+
+    /// Step 6, for everything that is committed: documents to their shelves and tiles to `ledger/`, then the public
+    /// checkpoint; then a journal that has grown long is begun anew. Doing any of it again changes nothing.
+    ///
+    /// # Errors
+    /// [`CommitError::Full`] when there is no room; then it can be tried again, and the journal holds what is missing.
+    pub(crate) fn write_out(&mut self) -> Result<(), CommitError> {
+        if !self.is_public {
+            write_files(self.storage.as_ref(), &self.unwritten)?;
+            publish(self.storage.as_ref(), self.newest.note())?;
+            self.unwritten.written();
+            self.is_public = true;
         }
-        let checkpoint = Checkpoint { origin: stage.origin.clone(), size: stage.size, root: stage.root };
-        let note = checkpoint.sign(&self.key).map_err(|error| unknown(error.to_string()))?;
-        // Checked after signing: a fault in the signer must not reach a reader.
-        let signed = SignedCheckpoint::check(note, &self.vkey).map_err(|error| unknown(error.to_string()))?;
-        let head = Head { stage: Hash::of(staged), signed };
-        // THE COMMIT POINT. Before this rename is durable nothing happened; from then on the next start finishes it.
-        let paths = tile_paths(stage);
-        self.storage.swap_with(HEAD, self.head.as_deref(), &head.print(), &tile_files(stage, &paths))?;
-        Ok(head)
+        if self.journal.bytes - self.journal.newest >= self.pace.bytes {
+            self.begin_anew()?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what is left, and leaves a journal of one record: opening such a ledger changes none of its files.
+    pub(crate) fn settle(&mut self) -> Result<(), CommitError> {
+        self.write_out()?;
+        if self.journal.has_grown { self.begin_anew() } else { Ok(()) }
+    }
+
+    /// Leaves nothing in the journal but its newest record, which is written out as all before it.
+    fn begin_anew(&mut self) -> Result<(), CommitError> {
+        let unknown = |why: String| CommitError::Unknown { why };
+        let Held { bytes, newest, .. } = self.journal;
+        let record = self.storage.read_part(JOURNAL, (bytes - newest) as u64, newest);
+        let record = record.map_err(|error| unknown(error.to_string()))?;
+        let found = Journal::parse(&record, &self.vkey).map_err(|error| unknown(error.to_string()))?;
+        if found.newest.signed != self.newest {
+            return Err(unknown(format!("the end of {JOURNAL} is not the newest commit")));
+        }
+        begin_journal(self.storage.as_ref(), &record)?;
+        self.journal = Held::of(&record);
+        Ok(())
     }
 }
 
-fn entries(documents: &[NewDocument]) -> Vec<&Entry> {
-    documents.iter().map(|new| &new.entry).collect()
+/// Step 1: indexes, tiles, bundles and the root, in memory.
+fn step_1_plan(
+    vkey: &Vkey,
+    tail: &Tail,
+    frontier: &Frontier,
+    entries: &[Entry],
+    documents: Vec<Shelved>,
+) -> Result<(Plan, Stage), CommitError> {
+    let texts: Vec<String> = entries.iter().map(Entry::text).collect();
+    let mut plan = plan(tail, frontier, texts.iter().map(String::as_bytes))
+        .map_err(|error| CommitError::Unknown { why: error.to_string() })?;
+    if plan.size() == plan.before {
+        return Err(CommitError::Unknown { why: format!("a second checkpoint of size {}", plan.before) });
+    }
+    let origin = vkey.name().to_owned();
+    let (before, size, root) = (plan.before, plan.size(), plan.frontier.root());
+    let stage = Stage { origin, before, size, root, documents, files: std::mem::take(&mut plan.files) };
+    Ok((plan, stage))
 }
 
-fn shelves(documents: &[NewDocument]) -> Vec<(Shelf, Hash)> {
-    documents.iter().map(|new| (new.shelf, new.entry.sha256)).collect()
+/// Step 2: the root once more, from the bytes that will be written and by another way. A bit that flipped in memory since
+/// step 1 is found here, before anything is signed.
+fn step_2_root_again(plan: Plan, stage: Stage, tiles: &Tiles) -> Result<Checked, CommitError> {
+    let unknown = |why: String| CommitError::Unknown { why };
+    let bytes = stage.print();
+    let stage = Stage::parse(&bytes).map_err(|error| unknown(error.to_string()))?;
+    let root = stage.root_again(|tile| tiles.bytes(tile)).map_err(|error| unknown(error.to_string()))?;
+    let planned = plan.frontier.root();
+    if root == planned && stage.root == planned && stage.size == plan.frontier.size() {
+        return Ok(Checked { plan, stage, bytes });
+    }
+    Err(unknown(format!("two ways to the root of size {} disagree: {planned} and {root}", plan.size())))
 }
 
-/// Step 6, for the commit that runs and for every start: the stage's tiles go to `ledger/`, then the public checkpoint
-/// follows, then the documents leave `pending/` for their shelves. Tiles and checkpoint are durable, each before the
-/// next one appears; where a document stands is durable before the next commit begins. Doing any of it again changes
-/// nothing.
-pub(crate) fn apply(storage: &dyn Storage, stage: &Stage, note: &Note) -> Result<(), StorageError> {
-    let (paths, note) = (tile_paths(stage), note.print());
-    let checkpoint = [NewFile { path: CHECKPOINT, bytes: note.as_bytes() }];
-    storage.put_with(&tile_files(stage, &paths), &checkpoint, Names::Now)?;
-    storage.put(&checkpoint)?;
-    let shelve = |(shelf, digest): &(Shelf, Hash)| Rename { from: shelf.pending_path(digest), to: shelf.path(digest) };
-    storage.rename_soon(&stage.documents.iter().map(shelve).collect::<Vec<_>>())
+/// Step 3: the checkpoint.
+fn step_3_sign(checked: &Checked, key: &SigningKey, vkey: &Vkey) -> Result<SignedCheckpoint, CommitError> {
+    let Stage { origin, size, root, .. } = &checked.stage;
+    let unknown = |why: String| CommitError::Unknown { why };
+    let checkpoint = Checkpoint { origin: origin.clone(), size: *size, root: *root };
+    let note = checkpoint.sign(key).map_err(|error| unknown(error.to_string()))?;
+    // Checked after signing: a fault in the signer must not reach a reader.
+    SignedCheckpoint::check(note, vkey).map_err(|error| unknown(error.to_string()))
 }
 
-fn tile_paths(stage: &Stage) -> Vec<String> {
-    stage.files.iter().map(|(tile, _)| tile_path(tile)).collect()
+/// The first half of step 6, for the commits that run and for every start.
+pub(crate) fn write_files(storage: &dyn Storage, unwritten: &Unwritten) -> Result<(), StorageError> {
+    let files = unwritten.files();
+    storage.put(&files.iter().map(|(path, bytes)| NewFile { path, bytes }).collect::<Vec<_>>())
 }
 
-fn tile_files<'a>(stage: &'a Stage, paths: &'a [String]) -> Vec<NewFile<'a>> {
-    paths.iter().zip(&stage.files).map(|(path, (_, bytes))| NewFile { path, bytes }).collect()
+/// The second half: what readers see.
+pub(crate) fn publish(storage: &dyn Storage, note: &Note) -> Result<(), StorageError> {
+    storage.put(&[NewFile { path: CHECKPOINT, bytes: note.print().as_bytes() }])
+}
+
+/// Begins the journal anew with what its newest record, or all of its records, were.
+pub(crate) fn begin_journal(storage: &dyn Storage, records: &[u8]) -> Result<(), StorageError> {
+    storage.put(&[NewFile { path: JOURNAL, bytes: records }])
+}
+
+/// The first checkpoint of a ledger, of size 0, and the journal that begins with it.
+pub(crate) fn found(storage: &dyn Storage, key: &SigningKey, vkey: &Vkey) -> Result<Journal, CommitError> {
+    let unknown = |why: String| CommitError::Unknown { why };
+    let checkpoint = Checkpoint { origin: vkey.name().to_owned(), size: 0, root: Frontier::new().root() };
+    let note = checkpoint.sign(key).map_err(|error| unknown(error.to_string()))?;
+    let signed = SignedCheckpoint::check(note, vkey).map_err(|error| unknown(error.to_string()))?;
+    let record = Record::of_copy(signed);
+    let journal = Journal::parse(&record, vkey).map_err(|error| unknown(error.to_string()))?;
+    begin_journal(storage, &record)?;
+    publish(storage, journal.newest.signed.note()).map_err(|error| unknown(error.to_string()))?;
+    Ok(journal)
 }
 
 impl From<StorageError> for CommitError {
-    /// For the steps before the commit point.
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Full { path } => Self::Full { path },
@@ -235,5 +315,44 @@ impl std::fmt::Display for CommitError {
             Self::Full { path } => write!(f, "no room to write {path}"),
             Self::Unknown { why } => f.write_str(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Folder;
+
+    /// What the plan says and what would be written disagree, in any bit of any tile.
+    #[test]
+    fn a_bit_that_flips_after_the_plan_is_found_before_anything_is_signed() {
+        let home = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(Folder::open(home.path()).unwrap());
+        let vkey =
+            Vkey::new("a/b/1", custodia_format::note::KeyType::Ed25519, SigningKey::from_seed(&[7; 32]).public());
+        let vkey = vkey.unwrap();
+        let unwritten = Arc::new(Unwritten::default());
+        let tiles = Tiles::new(storage, Arc::clone(&unwritten));
+        let entries: Vec<Entry> = (0..515_u32).map(|n| Entry::of(&n.to_be_bytes())).collect();
+        let (old, new) = entries.split_at(250);
+        let planned = |tail: &Tail, frontier: &Frontier, entries: &[Entry]| {
+            step_1_plan(&vkey, tail, frontier, entries, Vec::new()).unwrap()
+        };
+        let (before, stage) = planned(&Tail::new(), &Frontier::new(), old);
+        unwritten.add(stage);
+        let (plan, stage) = planned(&before.tail, &before.frontier, new);
+        assert!(step_2_root_again(plan.clone(), stage.clone(), &tiles).is_ok());
+        for file in 0..stage.files.len() {
+            for at in (0..stage.files[file].1.len()).step_by(53) {
+                let mut flipped = stage.clone();
+                flipped.files[file].1[at] ^= 1 << (at % 8);
+                assert!(step_2_root_again(plan.clone(), flipped, &tiles).is_err(), "{file} {at}");
+            }
+        }
+        let other_root = Stage { root: custodia_format::Hash::of(b"another"), ..stage.clone() };
+        assert!(step_2_root_again(plan.clone(), other_root, &tiles).is_err());
+        // What the plan's own hashes are is not believed either.
+        let other_plan = Plan { frontier: before.frontier, ..plan };
+        assert!(step_2_root_again(other_plan, stage, &tiles).is_err());
     }
 }

@@ -2,45 +2,29 @@
 //!
 //! A file is written beside its place, synced, renamed into it, and its folder synced; folders that had to be made are
 //! synced into the ones above. Many files at once share their syncs: all are written, all synced, all renamed, then
-//! their folders synced. This file owns no lock: whoever opens the home does.
+//! their folders synced. What is extended is written in place, into zeros that were synced before, so that its sync
+//! writes nothing but its own bytes. This file owns no lock: whoever opens the home does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use custodia_format::Hash;
-
-use crate::storage::{Listed, Names, NewFile, Parts, Rename, Storage, StorageError};
+use crate::storage::{Listed, NewFile, Parts, Storage, StorageError};
 
 /// From so many files and folders on, one `syncfs` is cheaper than a sync of each.
 const SYNC_ALL_FROM: usize = if cfg!(target_os = "linux") { 16 } else { usize::MAX };
+/// A file that is extended grows by zeros to a multiple of this.
+const ROOM: u64 = 256 << 10;
 
-/// A node's home as [`Storage`]. Files are their owner's alone. A clone owes nothing that the first one does: each has
-/// its own order of names.
-#[derive(Debug)]
+/// A node's home as [`Storage`]. Files are their owner's alone.
+#[derive(Debug, Clone)]
 pub struct Folder {
     home: PathBuf,
-    owed: Mutex<Owed>,
-    syncers: OnceLock<Syncers>,
-}
-
-impl Clone for Folder {
-    fn clone(&self) -> Self {
-        Self { home: self.home.clone(), owed: Mutex::default(), syncers: OnceLock::new() }
-    }
-}
-
-/// What was begun and is not done.
-#[derive(Debug, Default)]
-struct Owed {
-    /// Folders whose names are to be durable before anything else appears.
-    folders: BTreeSet<PathBuf>,
-    /// Files that are written and synced beside their places, with the digest of their bytes.
-    ahead: BTreeMap<PathBuf, Hash>,
+    syncers: Arc<OnceLock<Syncers>>,
 }
 
 /// A file that is to be synced, or a folder.
@@ -56,16 +40,11 @@ impl Folder {
         if !home.is_dir() {
             return Err(StorageError::NotFound { path: home.display().to_string() });
         }
-        Ok(Self { home, owed: Mutex::default(), syncers: OnceLock::new() })
+        Ok(Self { home, syncers: Arc::default() })
     }
 
     fn place(&self, path: &str) -> PathBuf {
         self.home.join(path)
-    }
-
-    fn owed(&self) -> MutexGuard<'_, Owed> {
-        // Each change of it is one insertion or removal.
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the folder of a file. Those that were not there are added to `made`, for the sync of the ones above them.
@@ -92,88 +71,46 @@ impl Folder {
         Ok(file)
     }
 
-    /// Writes, syncs and names files in that order. What was owed is synced before the first name; `ahead` is written
-    /// before that too and synced with the names. On failure before the first name nothing of it is left.
-    fn put_all(&self, files: &[NewFile<'_>], ahead: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
-        let mut folders = BTreeSet::new();
-        let places: Vec<PathBuf> = files.iter().map(|file| self.place(file.path)).collect();
-        let ahead_places: Vec<PathBuf> = ahead.iter().map(|file| self.place(file.path)).collect();
-        let mut begun = Vec::new();
-        let mut write = || {
-            let mut write = |file: &NewFile<'_>, place: &PathBuf| {
-                begun.push(place.clone());
-                Self::write_beside(place, file.bytes, &mut folders)
-                    .map_err(|error| not_applied("write", file.path, &error))
-            };
-            let mut bytes: Vec<ToSync> = Vec::new();
-            for (file, place) in files.iter().zip(&places) {
-                let written = self.owed().ahead.remove(place);
-                if written.is_none_or(|digest| digest != Hash::of(file.bytes)) {
-                    let handle = write(file, place)?;
-                    keep(&mut bytes, place, handle)?;
-                }
-            }
-            let mut later: Vec<ToSync> = Vec::new();
-            for (file, place) in ahead.iter().zip(&ahead_places) {
-                let handle = write(file, place)?;
-                keep(&mut later, place, handle)?;
-            }
-            let owed = self.owed().folders.clone();
-            self.sync(bytes, &owed).map_err(|(path, error)| {
-                let shown = path.display().to_string();
-                // Of a folder whose names had appeared nobody can say that nothing happened.
-                if owed.contains(&path) { unknown("sync", &shown, &error) } else { not_applied("sync", &shown, &error) }
-            })?;
-            self.owed().folders.clear();
-            Ok(later)
-        };
-        let later = match write() {
-            Ok(later) => later,
-            Err(error) => {
-                // They are of no use to anybody; that one may stay behind changes nothing.
-                begun.iter().for_each(|place| _ = fs::remove_file(beside(place)));
-                return Err(error);
-            }
-        };
-        for (n, place) in places.iter().enumerate() {
-            if let Err(error) = fs::rename(beside(place), place) {
-                places.iter().skip(n).chain(&ahead_places).for_each(|place| _ = fs::remove_file(beside(place)));
-                let path = place.display().to_string();
-                return Err(if n == 0 {
-                    not_applied("rename", &path, &error)
-                } else {
-                    unknown("rename", &path, &error)
-                });
-            }
-            folders.extend(place.parent().map(Path::to_path_buf));
+    /// Makes room up to this place: zeros, on the disk, so that what is written there needs no room any more. There is some
+    /// for the next ones too, unless the disk is nearly full.
+    fn make_room(file: &File, until: u64) -> io::Result<()> {
+        let held = file.metadata()?.len();
+        if until <= held {
+            return Ok(());
         }
-        match names {
-            Names::Now => self.sync_named(later, &folders)?,
-            Names::Soon => {
-                self.sync_named(later, &BTreeSet::new())?;
-                self.owed().folders.extend(folders);
-            }
+        let make = |until: u64| {
+            let zeros = vec![0; usize::try_from(until - held).map_err(io::Error::other)?];
+            let made = file.write_all_at(&zeros, held).and_then(|()| file.sync_all());
+            made.inspect_err(|_| _ = file.set_len(held))
+        };
+        match make(until.next_multiple_of(ROOM)) {
+            Err(error) if is_full(&error) => make(until),
+            made => made,
         }
-        let ahead = ahead_places.into_iter().zip(ahead.iter().map(|file| Hash::of(file.bytes)));
-        self.owed().ahead.extend(ahead);
-        Ok(())
     }
 
-    fn rename_all(&self, renames: &[Rename]) -> Result<BTreeSet<PathBuf>, StorageError> {
-        let mut folders = BTreeSet::new();
-        for Rename { from, to } in renames {
-            let (source, target) = (self.place(from), self.place(to));
-            Self::make_folder_of(&target, &mut folders).map_err(|error| unknown("make the folder of", to, &error))?;
-            match fs::rename(&source, &target) {
-                // Renamed before: its folder's sync may have been lost, so it is synced again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unknown("rename", from, &error)),
-                Ok(()) => {}
-            }
-            folders.extend([source, target].iter().filter_map(|place| place.parent()).map(Path::to_path_buf));
-        }
-        Ok(folders)
+    /// Whether a file holds `before` up to this place, and from there on nothing.
+    fn ends_with(file: &File, at: u64, before: &[u8]) -> io::Result<bool> {
+        let Some(from) = at.checked_sub(before.len() as u64) else { return Ok(false) };
+        let mut around = vec![0; before.len() + 64];
+        let read = read_up_to(file, from, &mut around)?;
+        let (held, after) = around.split_at(before.len());
+        Ok(read >= before.len() && held == before && after.iter().all(|byte| *byte == 0))
     }
+}
+
+/// Reads from a place on until the buffer is full or the file ends; gives how much that was.
+fn read_up_to(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while let Some(rest) = into.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
 }
 
 impl Storage for Folder {
@@ -240,25 +177,44 @@ impl Storage for Folder {
         };
         let file = File::open(self.place(path)).map_err(failed)?;
         let mut part = vec![0; bytes];
-        let mut read = 0;
-        while let Some(rest) = part.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        let read = read_up_to(&file, offset, &mut part).map_err(failed)?;
         part.truncate(read);
         Ok(part)
     }
 
     fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError> {
-        self.put_all(files, &[], Names::Now)
-    }
-
-    fn put_with(&self, files: &[NewFile<'_>], ahead: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
-        self.put_all(files, ahead, names)
+        let mut folders = BTreeSet::new();
+        let places: Vec<PathBuf> = files.iter().map(|file| self.place(file.path)).collect();
+        let mut begun = 0;
+        let mut write = || {
+            let mut written: Vec<ToSync> = Vec::new();
+            for (file, place) in files.iter().zip(&places) {
+                begun += 1;
+                let handle = Self::write_beside(place, file.bytes, &mut folders)
+                    .map_err(|error| not_applied("write", file.path, &error))?;
+                keep(&mut written, place, handle)?;
+            }
+            self.sync(written, &BTreeSet::new())
+                .map_err(|(path, error)| not_applied("sync", &path.display().to_string(), &error))
+        };
+        if let Err(error) = write() {
+            // They are of no use to anybody; that one may stay behind changes nothing.
+            places.iter().take(begun).for_each(|place| _ = fs::remove_file(beside(place)));
+            return Err(error);
+        }
+        for (n, place) in places.iter().enumerate() {
+            if let Err(error) = fs::rename(beside(place), place) {
+                places.iter().skip(n).for_each(|place| _ = fs::remove_file(beside(place)));
+                let path = place.display().to_string();
+                return Err(if n == 0 {
+                    not_applied("rename", &path, &error)
+                } else {
+                    unknown("rename", &path, &error)
+                });
+            }
+            folders.extend(place.parent().map(Path::to_path_buf));
+        }
+        self.sync_named(&folders)
     }
 
     fn put_parts(&self, path: &str, next: &mut Parts<'_>) -> Result<(), StorageError> {
@@ -277,51 +233,21 @@ impl Storage for Folder {
             return Err(error);
         }
         folders.extend(place.parent().map(Path::to_path_buf));
-        self.sync_named(Vec::new(), &folders)
+        self.sync_named(&folders)
     }
 
-    fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError> {
-        self.swap_with(path, expected, bytes, &[])
-    }
-
-    fn swap_with(
-        &self,
-        path: &str,
-        expected: Option<&[u8]>,
-        bytes: &[u8],
-        ahead: &[NewFile<'_>],
-    ) -> Result<(), StorageError> {
-        let limit = expected.map_or(0, |expected| expected.len() as u64);
-        let unchanged = match self.read(path, limit) {
-            Ok(found) => expected == Some(found.as_slice()),
-            Err(StorageError::NotFound { .. }) => expected.is_none(),
-            Err(StorageError::TooLarge { .. }) => false,
-            Err(error) => return Err(error),
+    fn extend(&self, path: &str, at: u64, before: &[u8], bytes: &[u8]) -> Result<(), StorageError> {
+        let conflict = || StorageError::Conflict { path: path.to_owned() };
+        let failed = |error: io::Error| unknown("extend", path, &error);
+        let file = match OpenOptions::new().read(true).write(true).open(self.place(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(conflict()),
+            file => file.map_err(failed)?,
         };
-        if !unchanged {
-            return Err(StorageError::Conflict { path: path.to_owned() });
+        if !Self::ends_with(&file, at, before).map_err(failed)? {
+            return Err(conflict());
         }
-        self.put_all(&[NewFile { path, bytes }], ahead, Names::Now)
-    }
-
-    fn rename(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        self.settle()?;
-        let folders = self.rename_all(renames)?;
-        self.sync_named(Vec::new(), &folders)
-    }
-
-    fn rename_soon(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        self.settle()?;
-        let folders = self.rename_all(renames)?;
-        self.owed().folders.extend(folders);
-        Ok(())
-    }
-
-    fn settle(&self) -> Result<(), StorageError> {
-        let owed = self.owed().folders.clone();
-        self.sync_named(Vec::new(), &owed)?;
-        self.owed().folders.clear();
-        Ok(())
+        Self::make_room(&file, at + bytes.len() as u64).map_err(|error| not_applied("extend", path, &error))?;
+        file.write_all_at(bytes, at).and_then(|()| file.sync_data()).map_err(failed)
     }
 
     fn remove(&self, paths: &[String]) -> Result<(), StorageError> {
@@ -334,7 +260,7 @@ impl Storage for Folder {
                 Ok(()) => folders.extend(place.parent().map(Path::to_path_buf)),
             }
         }
-        self.sync_named(Vec::new(), &folders)
+        self.sync_named(&folders)
     }
 }
 
@@ -422,9 +348,9 @@ impl Folder {
         synced
     }
 
-    /// As [`Folder::sync`], once something has appeared: then an error of any kind leaves doubt.
-    fn sync_named(&self, files: Vec<ToSync>, folders: &BTreeSet<PathBuf>) -> Result<(), StorageError> {
-        self.sync(files, folders).map_err(|(path, error)| unknown("sync", &path.display().to_string(), &error))
+    /// Syncs folders in which something has appeared: then an error of any kind leaves doubt.
+    fn sync_named(&self, folders: &BTreeSet<PathBuf>) -> Result<(), StorageError> {
+        self.sync(Vec::new(), folders).map_err(|(path, error)| unknown("sync", &path.display().to_string(), &error))
     }
 }
 
@@ -438,10 +364,11 @@ fn sync_everything(handle: &File) -> io::Result<()> {
 
 /// Tells a full device, on which nothing happened, from one whose state is not known.
 fn not_applied(operation: &'static str, path: &str, error: &io::Error) -> StorageError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full { path: path.to_owned() },
-        _ => unknown(operation, path, error),
-    }
+    if is_full(error) { StorageError::Full { path: path.to_owned() } } else { unknown(operation, path, error) }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn unknown(operation: &'static str, path: &str, error: &io::Error) -> StorageError {
@@ -467,25 +394,33 @@ mod tests {
             folder.put(&files).unwrap();
             assert_eq!(folder.list(&format!("a{count}")).unwrap().len(), count);
             assert!(paths.iter().all(|path| folder.read(path, 100).unwrap() == path.as_bytes()));
-            let renames: Vec<Rename> =
-                paths.iter().map(|path| Rename { from: path.clone(), to: format!("z/{path}") }).collect();
-            folder.rename(&renames).unwrap();
-            folder.rename(&renames).unwrap();
-            assert_eq!(folder.list(&format!("z/a{count}")).unwrap().len(), count);
-            assert_eq!(folder.list(&format!("a{count}")).unwrap(), []);
         }
     }
 
     #[test]
-    fn a_swap_compares_first() {
-        let (_home, folder) = folder();
-        folder.swap("state/head", None, b"one").unwrap();
-        for expected in [None, Some(&b"on"[..]), Some(b"two")] {
-            let error = folder.swap("state/head", expected, b"two").unwrap_err();
-            assert_eq!(error, StorageError::Conflict { path: "state/head".to_owned() });
+    fn a_file_is_extended_where_it_ends_and_nowhere_else() {
+        let (home, folder) = folder();
+        let conflict = StorageError::Conflict { path: "state/journal".to_owned() };
+        assert_eq!(folder.extend("state/journal", 0, b"", b"one"), Err(conflict.clone()));
+        folder.put(&[NewFile { path: "state/journal", bytes: b"one" }]).unwrap();
+        for (at, before) in [(0, &b""[..]), (2, b"on"), (3, b"two"), (4, b"one"), (3, b"zone"), (2, b"ne")] {
+            assert_eq!(folder.extend("state/journal", at, before, b"two"), Err(conflict.clone()), "{at}");
         }
-        folder.swap("state/head", Some(b"one"), b"two").unwrap();
-        assert_eq!(folder.read("state/head", 3).unwrap(), b"two");
+        let bytes = fs::read(home.path().join("state/journal")).unwrap();
+        assert_eq!(bytes, b"one", "nothing happened");
+
+        // The room that is made holds several; what does not fit into it makes more.
+        let (mut at, mut held) = (3, b"one".to_vec());
+        for bytes in [&b"two"[..], b"three", &vec![b'x'; ROOM as usize], b"four"] {
+            folder.extend("state/journal", at, &held[held.len().saturating_sub(4)..], bytes).unwrap();
+            held.extend(bytes);
+            at += bytes.len() as u64;
+            let found = fs::read(home.path().join("state/journal")).unwrap();
+            assert!(found.starts_with(&held) && found[held.len()..].iter().all(|byte| *byte == 0));
+            assert_eq!(found.len() as u64 % ROOM, 0);
+        }
+        // Where somebody else went on.
+        assert_eq!(folder.extend("state/journal", 6, b"two", b"other"), Err(conflict));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
 use custodia_format::{Hash, limits};
 use custodia_merkle::{Frontier, leaf_hash};
 
-use crate::head::Head;
-use crate::home::{CHECKPOINT, HEAD, HEAD_BYTES, LEDGER, tile_bytes, tile_path};
+use crate::home::{CHECKPOINT, JOURNAL, JOURNAL_BYTES, LEDGER, tile_bytes, tile_path};
+use crate::journal::Journal;
 use crate::storage::{Storage, StorageError};
 use crate::tail::hashes;
 use crate::tiles::{cut, in_row, range};
@@ -23,7 +23,7 @@ use crate::tiles::{cut, in_row, range};
 pub enum Depth {
     /// `ledger/` alone, against its public checkpoint: what an auditor's copy has.
     Published,
-    /// Also `state/`, `pending/` and the documents on their shelves.
+    /// Also `state/` and the documents on their shelves.
     Home,
 }
 
@@ -98,7 +98,7 @@ pub fn run(storage: &dyn Storage, vkey: &Vkey, depth: Depth, progress: &mut dyn 
         check.other_files(checkpoint.size);
     }
     if depth == Depth::Home {
-        check.state(vkey);
+        check.state();
         check.shelves(checkpoint.map_or(0, |checkpoint| checkpoint.size));
     }
     check.report
@@ -164,9 +164,10 @@ impl Check<'_> {
         read.map_err(|what| self.damage(&path, what)).ok()
     }
 
-    /// Checks the signatures on the public checkpoint and the head, and gives the one that the files are held against.
+    /// Checks the signatures on the public checkpoint and in the journal, and gives the checkpoint that the files are held
+    /// against.
     fn checkpoints(&mut self, vkey: &Vkey, depth: Depth) -> Option<Checkpoint> {
-        // The public one is read first: a commit in between can only make the head newer.
+        // The public one is read first: a commit in between can only make the journal newer.
         let public = self.required(CHECKPOINT, limits::NOTE_BYTES as u64, |bytes| {
             let note = Note::parse(&bytes).map_err(|error| error.to_string())?;
             let signed = SignedCheckpoint::check(note, vkey).map_err(|error| error.to_string())?;
@@ -175,17 +176,23 @@ impl Check<'_> {
         if depth == Depth::Published {
             return public;
         }
-        let head = self.required(HEAD, HEAD_BYTES, |bytes| {
-            let head = Head::parse(&bytes, vkey).map_err(|error| error.to_string())?;
-            Ok(head.signed.checkpoint().clone())
-        });
-        let (Some(public), Some(head)) = (&public, &head) else { return public.or(head) };
-        if let Some(why) = crate::start::contradiction(public, head) {
-            self.damage(HEAD, format!("rolled back: {why}"));
-        } else if public.size < head.size {
-            self.remark(CHECKPOINT, format!("size {}, while size {} is committed", public.size, head.size));
+        let journal = self
+            .required(JOURNAL, JOURNAL_BYTES, |bytes| Journal::parse(&bytes, vkey).map_err(|error| error.to_string()));
+        let Some(journal) = journal else { return public };
+        if journal.torn {
+            self.remark(JOURNAL, "a commit that was not finished");
         }
-        Some(public.clone())
+        let held = journal.newest.signed.checkpoint();
+        let Some(public) = public else { return Some(held.clone()) };
+        if let Some(why) = crate::start::contradiction(&public, held) {
+            self.damage(JOURNAL, format!("rolled back: {why}"));
+        } else if public.size < journal.begins_at() {
+            let least = journal.begins_at();
+            self.damage(CHECKPOINT, format!("it went back to size {}: size {least} was published", public.size));
+        } else if public.size < held.size {
+            self.remark(CHECKPOINT, format!("size {}, while size {} is committed", public.size, held.size));
+        }
+        Some(public)
     }
 
     /// Walks the bundles: each against its tile of leaf hashes, the rows above as they fill, the root at the end.

@@ -1,7 +1,7 @@
 //! The ledger: append, prove, read. Three dozen lines of state behind one thread that writes.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
@@ -14,21 +14,22 @@ use custodia_merkle::{
     Nodes, Position, ProveError, prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion,
 };
 
-use crate::commit::NewDocument;
+use crate::commit::{Base, NewDocument, Pace};
 use crate::fsck::{self, Depth, FsckProgress, FsckReport};
-use crate::head::Head;
 use crate::health::Health;
 use crate::home::Shelf;
+use crate::journal::Record;
 use crate::places::Places;
 use crate::sequencer::{self, Request, Wanted};
 use crate::start::{self, OpenError, Start, contradiction};
 use crate::storage::{Storage, StorageError};
 use crate::tiles::{ReadError, Tiles, Tree};
+use crate::unwritten::Unwritten;
 use crate::{APPEND_BYTES, APPEND_DOCUMENTS};
 
 /// An open ledger.
 ///
-/// Every method takes `&self` and may be called from any thread. Readers see only what is durable and published.
+/// Every method takes `&self` and may be called from any thread. Readers see only what is durable.
 #[derive(Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -98,21 +99,47 @@ impl Ledger {
     /// # Errors
     /// [`OpenError::Exists`] when there is any trace of one, else what failed.
     pub fn create(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
-        let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
-        Self::with(storage, vkey, |storage, tiles, vkey| start::create(storage, tiles, vkey, key))
+        Self::create_paced(storage, origin, key, Pace::default())
     }
 
-    /// Opens a ledger: finishes what a crash interrupted, checks the right edge, appends what was pending.
+    /// As [`Ledger::create`], with another pace of writing out.
+    ///
+    /// # Errors
+    /// As [`Ledger::create`].
+    pub fn create_paced(
+        storage: impl Storage + 'static,
+        origin: &str,
+        key: SigningKey,
+        pace: Pace,
+    ) -> Result<Self, OpenError> {
+        let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
+        Self::with(storage, vkey, pace, |base, tiles| start::create(base, tiles, key))
+    }
+
+    /// Opens a ledger: finishes what a crash interrupted, checks the right edge.
     ///
     /// When something does not fit together the ledger opens all the same and can be read; [`Ledger::health`] says why
     /// it does not sign. Only one process at a time may do this: the caller holds the home's lock.
     ///
     /// # Errors
-    /// [`OpenError::NoLedger`], [`OpenError::Head`] when nothing that is there counts for this origin and key, else
+    /// [`OpenError::NoLedger`], [`OpenError::Journal`] when nothing that is there counts for this origin and key, else
     /// what failed.
     pub fn open(storage: impl Storage + 'static, origin: &str, key: SigningKey) -> Result<Self, OpenError> {
+        Self::open_paced(storage, origin, key, Pace::default())
+    }
+
+    /// As [`Ledger::open`], with another pace of writing out.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_paced(
+        storage: impl Storage + 'static,
+        origin: &str,
+        key: SigningKey,
+        pace: Pace,
+    ) -> Result<Self, OpenError> {
         let vkey = Vkey::new(origin, KeyType::Ed25519, key.public())?;
-        Self::with(storage, vkey, |storage, tiles, vkey| start::open(storage, tiles, vkey, key))
+        Self::with(storage, vkey, pace, |base, tiles| start::open(base, tiles, key))
     }
 
     /// Opens a ledger that another generation has succeeded. It can be read, and its health says that it ended; no key is
@@ -121,29 +148,34 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`].
     pub fn open_ended(storage: impl Storage + 'static, vkey: Vkey) -> Result<Self, OpenError> {
-        Self::with(storage, vkey, start::open_ended)
+        Self::with(storage, vkey, Pace::default(), |base, tiles| start::open_ended(&base.storage, tiles, &base.vkey))
     }
 
     fn with(
         storage: impl Storage + 'static,
         vkey: Vkey,
-        start: impl FnOnce(&Arc<dyn Storage>, &Tiles, &Vkey) -> Result<Start, OpenError>,
+        pace: Pace,
+        start: impl FnOnce(Base, &Tiles) -> Result<Start, OpenError>,
     ) -> Result<Self, OpenError> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let tiles = Tiles::new(Arc::clone(&storage));
-        let Start { signed, places, health, committer } = start(&storage, &tiles, &vkey)?;
-        let shared = Arc::new(Shared { storage, tiles, places, vkey, view: RwLock::new(View { signed, health }) });
+        let unwritten = Arc::new(Unwritten::default());
+        let tiles = Tiles::new(Arc::clone(&storage), Arc::clone(&unwritten));
+        let base = Base { storage: Arc::clone(&storage), unwritten: Arc::clone(&unwritten), vkey: vkey.clone(), pace };
+        let Start { signed, places, health, committer } = start(base, &tiles)?;
+        let view = RwLock::new(View { signed, health });
+        let shared = Arc::new(Shared { storage, tiles, unwritten, places, vkey, view });
         let thread = |error: std::io::Error| OpenError::Thread { why: error.to_string() };
         let (sender, requests) = channel();
         let (grown, growth) = channel();
         // What is read only has nothing to tidy up, and its disk is left alone.
         let tidier = committer.is_some().then(|| sequencer::start_tidier(Arc::clone(&shared), growth));
         let tidier = tidier.transpose().map_err(thread)?;
-        let sequencer = sequencer::start(Arc::clone(&shared), committer, requests, grown).map_err(thread)?;
+        let sequencer = sequencer::start(Arc::clone(&shared), committer, pace.idle, requests, grown).map_err(thread)?;
         Ok(Self { shared, requests: Some(sender), sequencer: Some(sequencer), tidier })
     }
 
-    /// Logs documents, all or none, in this order, and waits until they are durable and published.
+    /// Logs documents, all or none, in this order, and waits until they are durable. From then on [`Ledger::checkpoint`]
+    /// covers them. The files that others read follow when there is time, and at the latest with [`Ledger::publish`].
     ///
     /// A document that is in the ledger keeps its index and is not stored again. Callers at the same time share one
     /// commit.
@@ -164,8 +196,31 @@ impl Ledger {
             .into_iter()
             .map(|Document { shelf, bytes }| self.wanted(NewDocument { shelf, entry: Entry::of(&bytes), bytes }))
             .collect::<Result<Vec<Wanted>, AppendError>>()?;
+        self.ask(|answer| Request::Append { documents, answer })
+    }
+
+    /// Writes out what is committed, and waits for it: then `ledger/` and the shelves hold all that was answered before, and
+    /// the public checkpoint covers it.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`], after which it can be tried again; [`AppendError::Refused`] when a write failed before.
+    /// What was answered stays durable in any case.
+    pub fn publish(&self) -> Result<(), AppendError> {
+        self.ask(|answer| Request::Publish { settle: false, answer })
+    }
+
+    /// As [`Ledger::publish`], and leaves a journal of one record, so that opening the ledger again changes none of its files.
+    /// Dropping it does the same; this is for a process that ends without that.
+    ///
+    /// # Errors
+    /// As [`Ledger::publish`].
+    pub fn settle(&self) -> Result<(), AppendError> {
+        self.ask(|answer| Request::Publish { settle: true, answer })
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(SyncSender<Result<T, AppendError>>) -> Request) -> Result<T, AppendError> {
         let (answer, answered) = sync_channel(1);
-        let sent = self.requests.as_ref().and_then(|requests| requests.send(Request { documents, answer }).ok());
+        let sent = self.requests.as_ref().and_then(|requests| requests.send(request(answer)).ok());
         sent.and_then(|()| answered.recv().ok()).unwrap_or_else(|| {
             let why = "the sequencer stopped".to_owned();
             self.shared.set_health(Health::Poisoned { why: why.clone() });
@@ -182,20 +237,23 @@ impl Ledger {
         }
     }
 
-    /// The newest published checkpoint, signed by this ledger alone.
+    /// The newest checkpoint, signed by this ledger alone.
     pub fn checkpoint(&self) -> SignedCheckpoint {
         self.shared.view().signed.clone()
     }
 
-    /// The newest published checkpoint, and a head of exactly that: what a copy of the tiles that are there now can be opened
-    /// with, whatever is committed meanwhile.
-    pub fn head_of_published(&self) -> (Vec<u8>, SignedCheckpoint) {
+    /// The newest checkpoint, and a journal that begins with exactly that: what a copy of the tiles and documents that are there
+    /// now can be opened with, whatever is committed meanwhile.
+    ///
+    /// # Errors
+    /// As [`Ledger::publish`].
+    pub fn journal_of_copy(&self) -> Result<(Vec<u8>, SignedCheckpoint), AppendError> {
         let signed = self.checkpoint();
-        // No stage has this digest: everything of the commit is applied, and nothing is left to finish.
-        (Head { stage: Hash::ZERO, signed: signed.clone() }.print(), signed)
+        self.publish()?;
+        Ok((Record::of_copy(signed.clone()), signed))
     }
 
-    /// How many entries are published.
+    /// How many entries it has.
     pub fn size(&self) -> u64 {
         self.shared.size()
     }
@@ -210,18 +268,18 @@ impl Ledger {
         self.shared.health()
     }
 
-    /// The leaf index of the entry, if it is published. As [`Ledger::index_of_digest`].
+    /// The leaf index of the entry, if it is in the ledger. As [`Ledger::index_of_digest`].
     pub fn index_of(&self, entry: &Entry) -> Option<u64> {
         self.index_of_digest(&entry.sha256)
     }
 
-    /// The leaf index of the document with this SHA-256, if it is published. None also when that cannot be read: then
+    /// The leaf index of the document with this SHA-256, if it is in the ledger. None also when that cannot be read: then
     /// [`Ledger::health`] says so, and [`Ledger::find`] tells the two apart.
     pub fn index_of_digest(&self, digest: &Hash) -> Option<u64> {
         self.find(digest).ok().flatten()
     }
 
-    /// The leaf index of the document with this SHA-256, if it is published. Its entry was read and says so.
+    /// The leaf index of the document with this SHA-256, if it is in the ledger. Its entry was read and says so.
     ///
     /// # Errors
     /// [`ReadError`] when the entries that would tell cannot be read. Then nothing more is signed: a document could be
@@ -242,7 +300,7 @@ impl Ledger {
         }
     }
 
-    /// All published entries of one bundle, which are those from `256 * bundle` on, at most 256.
+    /// All entries of one bundle, which are those from `256 * bundle` on, at most 256.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -255,6 +313,10 @@ impl Ledger {
     /// # Errors
     /// [`ReadError::Damaged`] when its bytes are not those that were logged, [`ReadError::Storage`].
     pub fn document(&self, shelf: Shelf, digest: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        // Looked for here first, as with tiles.
+        if let Some(bytes) = self.shared.unwritten.document(shelf, digest) {
+            return Ok(Some(bytes));
+        }
         let path = shelf.path(digest);
         match self.shared.storage.read(&path, limits::NOTE_BYTES as u64) {
             Ok(bytes) if Hash::of(&bytes) == *digest => Ok(Some(bytes)),
@@ -264,7 +326,7 @@ impl Ledger {
         }
     }
 
-    /// The root of the tree of this size, for any size up to the published one.
+    /// The root of the tree of this size, for any size up to the newest.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -277,7 +339,7 @@ impl Ledger {
         }
     }
 
-    /// The inclusion proof of the leaf in the tree of this size, for any size up to the published one. It has been
+    /// The inclusion proof of the leaf in the tree of this size, for any size up to the newest. It has been
     /// verified before it is returned.
     ///
     /// # Errors
@@ -323,9 +385,11 @@ impl Ledger {
         Ok(self.health())
     }
 
-    /// Checks everything again from the entries up, while the ledger goes on. `progress` is called at the
-    /// start, after each bundle and each document, and before each tile that later ones contain.
+    /// Checks everything again from the entries up, while the ledger goes on: what is committed now is written out before.
+    /// `progress` is called at the start, after each bundle and each document, and before each tile that later ones contain.
     pub fn fsck(&self, depth: Depth, progress: &mut dyn FnMut(FsckProgress)) -> FsckReport {
+        // That it could not be written out is a finding of the check.
+        let _ = self.publish();
         fsck::run(self.shared.storage(), self.vkey(), depth, progress)
     }
 
@@ -335,7 +399,7 @@ impl Ledger {
 }
 
 impl Drop for Ledger {
-    /// Waits for the commit that runs.
+    /// Waits for the commit that runs, and for what is committed to be written out.
     fn drop(&mut self) {
         drop(self.requests.take());
         self.shared.places.stop();
@@ -361,12 +425,13 @@ fn does_not_close(asked: u64, error: impl std::fmt::Display) -> ReadError {
 pub(crate) struct Shared {
     storage: Arc<dyn Storage>,
     tiles: Tiles,
+    unwritten: Arc<Unwritten>,
     places: Places,
     vkey: Vkey,
     view: RwLock<View>,
 }
 
-/// What is published. Written by the sequencer alone, but for its health.
+/// What readers in this process see. Written by the sequencer alone, but for its health.
 #[derive(Debug)]
 struct View {
     signed: SignedCheckpoint,
@@ -382,20 +447,20 @@ impl Shared {
         self.view().health.clone()
     }
 
-    /// The leaf index of a document, for the sequencer: what its caller found, and what was published since.
+    /// The leaf index of a document, for the sequencer: what its caller found, and what was committed since.
     pub(crate) fn index_of(&self, wanted: &Wanted) -> Result<Option<u64>, ReadError> {
         let find = || self.places.find_from(wanted.absent_below, &self.tiles, self.size(), &wanted.new.entry.sha256);
         wanted.index.map_or_else(find, |index| Ok(Some(index)))
     }
 
-    /// Shows readers a checkpoint that is committed and applied.
-    pub(crate) fn publish(&self, signed: SignedCheckpoint, indexes: HashMap<Hash, u64>) {
+    /// Shows readers a checkpoint that is committed.
+    pub(crate) fn show(&self, signed: SignedCheckpoint, indexes: HashMap<Hash, u64>) {
         // A place is shown only once the size covers it.
         self.places.add(indexes);
         self.view.write().unwrap_or_else(PoisonError::into_inner).signed = signed;
     }
 
-    /// Brings the places in order, up to what is published now.
+    /// Brings the places in order, up to what is committed now.
     pub(crate) fn tidy(&self) {
         self.places.tidy(&self.tiles, self.size());
         self.places.sweep();

@@ -6,8 +6,9 @@
 //! the one of a machine with a disk.
 //!
 //! Invariants:
-//! - What was answered is durable and published; what is published is durable.
-//! - The commit point is the replacement of `state/head`. The happy path and recovery apply a commit by one function.
+//! - What was answered is durable; what is published is durable, and nothing is published that was not answered.
+//! - The commit point is the sync of a record in `state/journal`. The happy path and recovery write commits out by the same
+//!   functions.
 //! - After an error that leaves doubt nothing is signed until the ledger has been opened again.
 //!
 //! # Standard
@@ -16,9 +17,9 @@
 mod commit;
 mod folder;
 mod fsck;
-mod head;
 mod health;
 mod home;
+mod journal;
 mod ledger;
 mod places;
 mod sequencer;
@@ -28,20 +29,22 @@ mod storage;
 mod succession;
 mod tail;
 mod tiles;
+mod unwritten;
 mod witness;
 
+pub use commit::Pace;
 pub use folder::Folder;
 pub use fsck::{Depth, FsckFinding, FsckProgress, FsckReport, Severity, run as fsck};
 pub use health::Health;
 pub use home::Shelf;
 pub use ledger::{AppendError, Appended, Document, Ledger};
 pub use start::OpenError;
-pub use storage::{Listed, Names, NewFile, Parts, Rename, Storage, StorageError};
-pub use succession::found_next;
+pub use storage::{Listed, NewFile, Parts, Storage, StorageError};
+pub use succession::{found_next, salvage};
 pub use tiles::ReadError;
 pub use witness::{Relearned, WitnessError, WitnessMemory, continues};
 
 /// Documents of one append: a commit of so many stays below its limit of 64 MiB.
 pub const APPEND_DOCUMENTS: usize = 65_536;
 /// Bytes of the documents of one append, which are all in memory at once.
-pub const APPEND_BYTES: usize = 256 << 20;
+pub const APPEND_BYTES: usize = 64 << 20;

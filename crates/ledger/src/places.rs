@@ -415,7 +415,7 @@ mod tests {
             std::fs::write(path, bytes).unwrap();
         }
         let storage: Arc<dyn Storage> = Arc::new(Folder::open(home).unwrap());
-        (Arc::clone(&storage), Tiles::new(storage))
+        (Arc::clone(&storage), Tiles::new(storage, Arc::default()))
     }
 
     fn open(storage: &Arc<dyn Storage>, tiles: &Tiles, size: u64) -> Places {
@@ -528,7 +528,7 @@ mod tests {
             std::fs::copy(home.path().join(&file), to).unwrap();
         }
         let storage: Arc<dyn Storage> = Arc::new(Folder::open(other.path()).unwrap());
-        let tiles = Tiles::new(Arc::clone(&storage));
+        let tiles = Tiles::new(Arc::clone(&storage), Arc::default());
         let places = open(&storage, &tiles, 600);
         assert_eq!(places.find(&tiles, 600, &digest(0)), Ok(None));
         assert!((1..601).all(|n| places.find(&tiles, 600, &digest(n)) == Ok(Some(n - 1))));

@@ -1,5 +1,5 @@
 //! The sequencer: one thread that gives indexes. Whatever waits when it is free becomes one commit, so that many callers
-//! share one sequence of syncs.
+//! share one sync; what is committed it writes out when enough has gathered, or when nobody asks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use custodia_format::Hash;
 
-use crate::commit::{CommitError, Committer, NewDocument, Order};
+use crate::commit::{CommitError, Committer, NewDocument};
 use crate::health::Health;
 use crate::ledger::{AppendError, Appended, Shared};
 use crate::places::{self, AbsentBelow};
@@ -17,20 +17,18 @@ use crate::start::mark_poisoned;
 /// A commit takes no further caller from so many documents on: the last one in still waits only milliseconds.
 const GROUP_DOCUMENTS: usize = 4096;
 /// Nor from so many bytes on.
-const GROUP_BYTES: usize = 64 << 20;
+const GROUP_BYTES: usize = 16 << 20;
 
 /// How long a commit waits for callers that were answered just now: a fraction of what its syncs take. Without it the
 /// callers fall into two halves that wait for each other.
 const GATHER: Duration = Duration::from_micros(500);
-/// So long nobody asks before the names of the last commit's documents are synced by themselves; callers that follow
-/// each other closely share that sync with the next commit.
-const SETTLE_AFTER: Duration = Duration::from_millis(20);
-
-/// One caller's documents, in the caller's order, and where to answer.
+/// What a caller wants.
 #[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) documents: Vec<Wanted>,
-    pub(crate) answer: SyncSender<Answer>,
+pub(crate) enum Request {
+    /// Its documents logged, in its order.
+    Append { documents: Vec<Wanted>, answer: SyncSender<Answer> },
+    /// What is committed written out; with a journal of one record, if it is to settle.
+    Publish { settle: bool, answer: SyncSender<Result<(), AppendError>> },
 }
 
 /// A document, and what its caller found out about its place.
@@ -46,56 +44,86 @@ pub(crate) struct Wanted {
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
 
 /// Serves callers until the last of them is gone.
-pub(crate) fn run(shared: &Shared, mut committer: Option<Committer>, requests: &Receiver<Request>, grown: &Sender<()>) {
+pub(crate) fn run(
+    shared: &Shared,
+    mut committer: Option<Committer>,
+    idle: Duration,
+    requests: &Receiver<Request>,
+    grown: &Sender<()>,
+) {
     let mut group = Group::default();
     loop {
-        if group.requests.is_empty() {
-            let Some(first) = next(shared, &mut committer, requests) else { return };
+        if group.is_empty() {
+            let Some(first) = next(shared, &mut committer, idle, requests) else { return };
             group.push(first);
         }
-        while group.has_room()
-            && let Ok(more) = requests.try_recv()
-        {
-            group.push(more);
-        }
+        group.take(requests);
         let before = shared.size();
-        let answers = serve(shared, &mut committer, std::mem::take(&mut group).requests);
+        let Group { appends, publishes, settle, .. } = std::mem::take(&mut group);
+        let answers = serve(shared, &mut committer, appends);
         if before >> places::LEVEL != shared.size() >> places::LEVEL {
             // That nobody tidies up any more costs memory, nothing else.
             let _ = grown.send(());
         }
-        while group.has_room()
-            && let Ok(more) = requests.try_recv()
-        {
-            group.push(more);
-        }
+        group.take(requests);
         // Those who came meanwhile, and those who are answered now and may be about to come again.
-        let expected = group.requests.len() + answers.len();
+        let expected = group.appends.len() + answers.len();
         for (answer, result) in answers {
             // A caller that went away has its documents logged all the same.
             let _ = answer.send(result);
         }
+        if !publishes.is_empty() || committer.as_ref().is_some_and(Committer::is_due) {
+            let how = if settle { Committer::settle } else { Committer::write_out };
+            let written = write_out(shared, &mut committer, how);
+            publishes.into_iter().for_each(|answer| _ = answer.send(written.clone()));
+        }
         let until = Instant::now() + GATHER;
-        while group.has_room() && group.requests.len() < expected {
+        while group.has_room() && group.appends.len() < expected {
             let Ok(more) = requests.recv_timeout(until.saturating_duration_since(Instant::now())) else { break };
             group.push(more);
         }
     }
 }
 
-/// Callers who share a commit.
+/// A caller's documents, and where to answer.
+type Append = (Vec<Wanted>, SyncSender<Answer>);
+
+/// Callers who share a commit, and those who wait for it to be written out.
 #[derive(Default)]
 struct Group {
-    requests: Vec<Request>,
+    appends: Vec<Append>,
+    publishes: Vec<SyncSender<Result<(), AppendError>>>,
+    settle: bool,
     documents: usize,
     bytes: usize,
 }
 
 impl Group {
     fn push(&mut self, request: Request) {
-        self.documents += request.documents.len();
-        self.bytes += request.documents.iter().map(|wanted| wanted.new.bytes.len()).sum::<usize>();
-        self.requests.push(request);
+        match request {
+            Request::Append { documents, answer } => {
+                self.documents += documents.len();
+                self.bytes += documents.iter().map(|wanted| wanted.new.bytes.len()).sum::<usize>();
+                self.appends.push((documents, answer));
+            }
+            Request::Publish { settle, answer } => {
+                self.publishes.push(answer);
+                self.settle |= settle;
+            }
+        }
+    }
+
+    /// Takes those who wait, as long as there is room.
+    fn take(&mut self, requests: &Receiver<Request>) {
+        while self.has_room()
+            && let Ok(more) = requests.try_recv()
+        {
+            self.push(more);
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.publishes.is_empty()
     }
 
     const fn has_room(&self) -> bool {
@@ -103,18 +131,46 @@ impl Group {
     }
 }
 
-/// Waits for a caller. While there is none, and after the last, what the last commit left to be durable soon is made so.
-fn next(shared: &Shared, committer: &mut Option<Committer>, requests: &Receiver<Request>) -> Option<Request> {
-    let soon = requests.recv_timeout(SETTLE_AFTER);
-    if let Err(why) = soon {
-        if let Err(error) = shared.storage().settle() {
-            stop(shared, committer, &error.to_string());
+/// Waits for a caller. When there has been none for a while, and after the last, what is committed is written out.
+fn next(
+    shared: &Shared,
+    committer: &mut Option<Committer>,
+    idle: Duration,
+    requests: &Receiver<Request>,
+) -> Option<Request> {
+    let next = match requests.recv_timeout(idle) {
+        Err(RecvTimeoutError::Timeout) => {
+            // Where there is no room the journal holds it, and who asks next is told.
+            let _ = write_out(shared, committer, Committer::write_out);
+            requests.recv().ok()
         }
-        if why == RecvTimeoutError::Disconnected {
-            return None;
-        }
+        soon => soon.ok(),
+    };
+    if next.is_none() {
+        let _ = write_out(shared, committer, Committer::settle);
     }
-    soon.or_else(|_| requests.recv()).ok()
+    next
+}
+
+/// Writes out what is committed.
+fn write_out(
+    shared: &Shared,
+    committer: &mut Option<Committer>,
+    how: impl FnOnce(&mut Committer) -> Result<(), CommitError>,
+) -> Result<(), AppendError> {
+    match committer.as_mut().map(how) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(CommitError::Full { path })) => Err(AppendError::Full { path }),
+        Some(Err(CommitError::Unknown { why })) => {
+            stop(shared, committer, &why);
+            Err(AppendError::Unknown { why })
+        }
+        // It was opened to be read, or a write failed: then the next start writes it out.
+        None => match shared.health() {
+            Health::Poisoned { why } => Err(AppendError::Refused { health: Health::Poisoned { why } }),
+            _ => Ok(()),
+        },
+    }
 }
 
 /// Signs no more.
@@ -133,14 +189,10 @@ struct Waiting {
 }
 
 /// Commits what is new of all that these callers ask for; gives what each is to be told.
-fn serve(shared: &Shared, committer: &mut Option<Committer>, group: Vec<Request>) -> Vec<(SyncSender<Answer>, Answer)> {
+fn serve(shared: &Shared, committer: &mut Option<Committer>, group: Vec<Append>) -> Vec<(SyncSender<Answer>, Answer)> {
     let first = committer.as_ref().map_or(0, Committer::size);
     let (mut waiting, mut documents, mut indexes) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut order = Order::Any;
-    for Request { documents: asked, answer } in group {
-        if asked.len() > 1 {
-            order = Order::Kept;
-        }
+    for (asked, answer) in group {
         let mut placed = Vec::with_capacity(asked.len());
         for wanted in asked {
             let digest = wanted.new.entry.sha256;
@@ -160,10 +212,10 @@ fn serve(shared: &Shared, committer: &mut Option<Committer>, group: Vec<Request>
     let mut failed = AppendError::Refused { health: health.clone() };
     let mut committed = HashMap::new();
     if let Some(able) = committer.as_mut().filter(|_| health.may_sign() && !documents.is_empty()) {
-        match able.commit(&documents, order) {
+        match able.commit(documents) {
             Ok(signed) => {
-                // Step 7: all of it is durable and public. Now readers see it, and callers are answered.
-                shared.publish(signed, indexes.clone());
+                // Step 5: all of it is durable. Now readers see it, and callers are answered.
+                shared.show(signed, indexes.clone());
                 committed = indexes;
             }
             Err(CommitError::Full { path }) => failed = AppendError::Full { path },
@@ -197,8 +249,11 @@ pub(crate) fn start_tidier(shared: Arc<Shared>, growth: Receiver<()>) -> std::io
 pub(crate) fn start(
     shared: Arc<Shared>,
     committer: Option<Committer>,
+    idle: Duration,
     requests: Receiver<Request>,
     grown: Sender<()>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || run(&shared, committer, &requests, &grown))
+    std::thread::Builder::new()
+        .name("sequencer".to_owned())
+        .spawn(move || run(&shared, committer, idle, &requests, &grown))
 }

@@ -1,4 +1,4 @@
-//! The stage: one file with all that a commit will write, from which the commit and recovery alike apply it
+//! The stage: all that a commit logs and changes, from which the commit and recovery alike write it out
 //! (docs/spec/commit.md, "Stage").
 
 use custodia_format::text::decimal;
@@ -9,7 +9,15 @@ use custodia_merkle::{leaf_hash, root, tree_root};
 use crate::home::Shelf;
 use crate::tail::{Tail, TailError, hashes};
 
-/// What `state/stage` says. Its bytes are named in the head by their SHA-256.
+/// A document that is logged and not on its shelf yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shelved {
+    pub(crate) shelf: Shelf,
+    pub(crate) digest: Hash,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a commit is about to do. Its bytes are named in the record by their SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stage {
     /// The ledger.
@@ -20,32 +28,33 @@ pub(crate) struct Stage {
     pub(crate) size: u64,
     /// The root at that size.
     pub(crate) root: Hash,
-    /// The documents whose entries it adds, in the order of their indexes.
-    pub(crate) documents: Vec<(Shelf, Hash)>,
+    /// The documents that it logs, in the order of their indexes; none when they lie on their shelves already.
+    pub(crate) documents: Vec<Shelved>,
     /// The tiles and bundles, each whole.
     pub(crate) files: Vec<(Tile, Vec<u8>)>,
 }
 
 impl Stage {
-    /// Prints the file: lines, an empty line, then the bytes of all tiles in the order of their lines.
+    /// Prints it: lines, an empty line, then the bytes of all documents and of all tiles in the order of their lines.
     pub(crate) fn print(&self) -> Vec<u8> {
         let mut text = format!(
             "custodia/stage/v1\norigin {}\nbefore {}\nsize {}\nroot {}\n",
             self.origin, self.before, self.size, self.root
         );
-        for (shelf, digest) in &self.documents {
-            text += &format!("{} {digest}\n", shelf.word());
+        for Shelved { shelf, digest, bytes } in &self.documents {
+            text += &format!("{} {} {digest}\n", shelf.word(), bytes.len());
         }
         for (tile, bytes) in &self.files {
             text += &format!("file {} {tile}\n", bytes.len());
         }
         text.push('\n');
         let mut print = text.into_bytes();
+        self.documents.iter().for_each(|document| print.extend_from_slice(&document.bytes));
         self.files.iter().for_each(|(_, bytes)| print.extend_from_slice(bytes));
         print
     }
 
-    /// Reads the file.
+    /// Reads it.
     ///
     /// # Errors
     /// [`Malformed`] for any bytes that this would not print.
@@ -66,20 +75,22 @@ impl Stage {
             read_head().ok_or_else(|| wrong("version, origin, before, size and root"))?;
         let (mut documents, mut files) = (Vec::new(), Vec::new());
         for line in lines {
-            let (word, value) = line.split_once(' ').ok_or_else(|| wrong("a word and a value"))?;
-            match (Shelf::of_word(word), value.split_once(' ')) {
-                (Some(shelf), None) => {
-                    documents.push((shelf, Hash::from_hex(value).ok_or_else(|| wrong("a digest"))?));
+            let mut words = line.splitn(3, ' ');
+            let (Some(word), Some(length), Some(name)) = (words.next(), words.next(), words.next()) else {
+                return Err(wrong("a word, a length and a name"));
+            };
+            let length = decimal(length).and_then(|length| usize::try_from(length).ok());
+            let (bytes, after) = length
+                .and_then(|length| rest.split_at_checked(length))
+                .ok_or_else(|| wrong("all of its documents and files"))?;
+            rest = after;
+            match Shelf::of_word(word) {
+                Some(shelf) => {
+                    let digest = Hash::from_hex(name).ok_or_else(|| wrong("a digest"))?;
+                    documents.push(Shelved { shelf, digest, bytes: bytes.to_vec() });
                 }
-                (None, Some((length, path))) if word == "file" => {
-                    let length = decimal(length).and_then(|length| usize::try_from(length).ok());
-                    let (file, after) = length
-                        .and_then(|length| rest.split_at_checked(length))
-                        .ok_or_else(|| wrong("all of its files"))?;
-                    files.push((Tile::parse(path)?, file.to_vec()));
-                    rest = after;
-                }
-                _ => return Err(wrong("a document or a file")),
+                None if word == "file" => files.push((Tile::parse(name)?, bytes.to_vec())),
+                None => return Err(wrong("a document or a file")),
             }
         }
         let stage = Self { origin, before, size, root, documents, files };
@@ -161,7 +172,11 @@ mod tests {
         let (old, new) = entries.split_at(from as usize);
         let before = plan(&Tail::new(), &Frontier::new(), old.iter().map(String::as_bytes)).unwrap();
         let after = plan(&before.tail, &before.frontier, new.iter().map(String::as_bytes)).unwrap();
-        let documents = new.iter().map(|entry| (Shelf::Anchor, Hash::of(entry.as_bytes()))).collect();
+        let shelved = |entry: &String| {
+            let bytes = entry.clone().into_bytes();
+            Shelved { shelf: Shelf::Anchor, digest: Hash::of(&bytes), bytes }
+        };
+        let documents = new.iter().map(shelved).collect();
         let root = after.frontier.root();
         let stage = Stage { origin: "a/b/1".to_owned(), before: from, size: to, root, documents, files: after.files };
         (stage, before.files)

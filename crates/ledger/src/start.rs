@@ -1,30 +1,25 @@
 //! Opening a ledger: what a crash left is finished, what does not fit together is named and not signed over
 //! (docs/spec/commit.md, "Start").
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
-use custodia_format::entry::Entry;
 use custodia_format::key::SigningKey;
+use custodia_format::limits;
 use custodia_format::note::{Note, Vkey};
-use custodia_format::tile::{TILE_WIDTH, TileKind};
-use custodia_format::{Hash, limits};
-use custodia_merkle::{Nodes, Position, root, tree_root};
+use custodia_format::tile::TILE_WIDTH;
+use custodia_merkle::{Frontier, tree_root};
 
-use crate::APPEND_DOCUMENTS;
-use crate::commit::{Committer, NewDocument, apply};
+use crate::commit::{Base, Committer, begin_journal, found, publish, write_files};
 use crate::fsck::{self, Depth};
-use crate::head::Head;
 use crate::health::Health;
-use crate::home::{
-    CHECKPOINT, HEAD, HEAD_BYTES, LEDGER, ORDER, ORDER_BYTES, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf,
-};
+use crate::home::{CHECKPOINT, JOURNAL, JOURNAL_BYTES, LEDGER, POISONED, POISONED_BYTES};
+use crate::journal::Journal;
 use crate::places::Places;
-use crate::stage::Stage;
-use crate::storage::{NewFile, Rename, Storage, StorageError};
-use crate::tail::{Tail, hashes};
-use crate::tiles::{ReadError, Tiles, Tree};
+use crate::storage::{NewFile, Storage, StorageError};
+use crate::tail::Tail;
+use crate::tiles::{Tiles, Tree};
+use crate::unwritten::Unwritten;
 
 /// Why there is no ledger to open, or none to create. Nothing was changed, but for what [`OpenError::Create`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +29,7 @@ pub enum OpenError {
     #[error(transparent)]
     Name(#[from] custodia_format::Malformed),
     /// There is no ledger here.
-    #[error("there is no ledger here: neither {HEAD} nor {CHECKPOINT} exists")]
+    #[error("there is no ledger here: neither {JOURNAL} nor {CHECKPOINT} exists")]
     NoLedger,
     /// There is one already.
     #[error("there is a ledger here already: {path}")]
@@ -42,9 +37,9 @@ pub enum OpenError {
         /// What was found of it.
         path: String,
     },
-    /// Neither the head nor the public checkpoint counts for this name and key. It is never made again silently.
-    #[error("{HEAD} does not count: {why}")]
-    Head {
+    /// Neither the journal nor the public checkpoint counts for this name and key. It is never made again silently.
+    #[error("{JOURNAL} does not count: {why}")]
+    Journal {
         /// What is wrong with it.
         why: String,
     },
@@ -76,111 +71,108 @@ pub(crate) struct Start {
 }
 
 /// Makes an empty ledger and signs its first checkpoint, of size 0.
-pub(crate) fn create(
-    storage: &Arc<dyn Storage>,
-    tiles: &Tiles,
-    vkey: &Vkey,
-    key: SigningKey,
-) -> Result<Start, OpenError> {
+pub(crate) fn create(base: Base, tiles: &Tiles, key: SigningKey) -> Result<Start, OpenError> {
+    let storage = Arc::clone(&base.storage);
     // Any file of `ledger/` is a trace: who lost both checkpoints must not sign a second history over the tiles.
-    let head = read(storage.as_ref(), HEAD, HEAD_BYTES)?.map(|_| HEAD.to_owned());
-    let trace = head.or(storage.list(LEDGER)?.into_iter().next().map(|file| file.path));
+    let journal = read(storage.as_ref(), JOURNAL, JOURNAL_BYTES)?.map(|_| JOURNAL.to_owned());
+    let trace = journal.or(storage.list(LEDGER)?.into_iter().next().map(|file| file.path));
     if let Some(path) = trace {
         return Err(OpenError::Exists { path });
     }
-    let tail = Tail::new();
-    let frontier = tail.frontier().map_err(|error| OpenError::Create { why: error.to_string() })?;
-    let mut committer = Committer::new(Arc::clone(storage), key, vkey.clone(), tail, frontier, None);
-    let signed = committer.commit_pending(&[]).map_err(|error| OpenError::Create { why: error.to_string() })?;
-    let places = Places::empty(Arc::clone(storage), tiles);
-    Ok(Start { signed, places, health: Health::Signing, committer: Some(committer) })
+    let journal = found(storage.as_ref(), &key, &base.vkey);
+    let journal = journal.map_err(|error| OpenError::Create { why: error.to_string() })?;
+    let committer = Committer::new(base, key, (Tail::new(), Frontier::new()), &journal);
+    let places = Places::empty(storage, tiles);
+    Ok(Start { signed: journal.newest.signed, places, health: Health::Signing, committer: Some(committer) })
 }
 
 /// Opens a ledger. Its health says whether it may sign; what can be read is read in any case.
-pub(crate) fn open(
-    storage: &Arc<dyn Storage>,
-    tiles: &Tiles,
-    vkey: &Vkey,
-    key: SigningKey,
-) -> Result<Start, OpenError> {
-    // Step 1: both checkpoints, before anything is written.
-    let public = read_public(storage.as_ref(), vkey)?;
-    let (bytes, head) = match (read_head(storage.as_ref(), vkey)?, &public) {
-        (Ok(Some(head)), _) => head,
+pub(crate) fn open(base: Base, tiles: &Tiles, key: SigningKey) -> Result<Start, OpenError> {
+    let (storage, vkey) = (Arc::clone(&base.storage), base.vkey.clone());
+    // Step 1: journal and public checkpoint, before anything is written.
+    let public = read_public(storage.as_ref(), &vkey)?;
+    let (bytes, journal) = match (read_journal(storage.as_ref(), &vkey)?, &public) {
+        (Ok(Some(journal)), _) => journal,
         (Ok(None), Ok(None)) => return Err(OpenError::NoLedger),
         (other, Ok(Some(public))) => {
-            let why = other.err().unwrap_or_else(|| format!("{HEAD} is missing, {CHECKPOINT} is there"));
-            return Ok(read_only(storage, tiles, public.clone(), Health::Poisoned { why }));
+            let why = other.err().unwrap_or_else(|| format!("{JOURNAL} is missing, {CHECKPOINT} is there"));
+            return Ok(read_only(&storage, tiles, public.clone(), Health::Poisoned { why }));
         }
-        (other, _) => return Err(OpenError::Head { why: other.err().unwrap_or_else(|| format!("{HEAD} is missing")) }),
+        (other, _) => {
+            return Err(OpenError::Journal { why: other.err().unwrap_or_else(|| format!("{JOURNAL} is missing")) });
+        }
     };
+    let newest = journal.newest.signed.clone();
+    let held = newest.checkpoint();
     // Step 2: a reader has seen more than we hold, or something else.
-    match &public {
-        Err(why) => return Ok(read_only(storage, tiles, head.signed, Health::Poisoned { why: why.clone() })),
-        Ok(Some(public)) => {
-            if let Some(why) = contradiction(public.checkpoint(), head.signed.checkpoint()) {
-                return Ok(read_only(storage, tiles, head.signed, Health::RolledBack { why }));
+    let public = match public {
+        Err(why) => return Ok(read_only(&storage, tiles, newest, Health::Poisoned { why })),
+        Ok(public) => public,
+    };
+    // As if all that the journal holds were written out.
+    let staged = Arc::new(Unwritten::default());
+    journal.records().for_each(|record| staged.add(record.stage.clone()));
+    if let Some(public) = &public {
+        let other = || other_history(&storage, &staged, public.checkpoint(), held);
+        let (shown, health) = match contradiction(public.checkpoint(), held) {
+            Some(why) if journal.torn => {
+                let why = format!("the end of {JOURNAL} is damaged: {why}");
+                (Some(public), Some(Health::Poisoned { why }))
             }
+            Some(why) => (None, Some(Health::RolledBack { why })),
+            None => (Some(public), other().map(|why| Health::RolledBack { why })),
+        };
+        if let Some(health) = health {
+            return Ok(read_only(&storage, tiles, shown.unwrap_or(&newest).clone(), health));
         }
-        Ok(None) => {}
     }
-    if let Ok(Some(public)) = &public
-        && let Some(why) = other_history(storage.as_ref(), tiles, public.checkpoint(), &head)
-    {
-        return Ok(read_only(storage, tiles, public.clone(), Health::RolledBack { why }));
-    }
+    // Until the edge is known to be whole, readers are shown no more than what is public.
+    let seen = public.as_ref().unwrap_or(&newest);
     let poisoned = |why: String| {
         mark_poisoned(storage.as_ref(), &why);
-        Health::Poisoned { why }
+        Ok(read_only(&storage, tiles, seen.clone(), Health::Poisoned { why }))
     };
-    // Steps 3 and 4. Until the edge is known to be whole, readers are shown no more than what is published.
-    let public = public.ok().flatten();
-    let published = match finish_last_commit(storage.as_ref(), &bytes, &head) {
-        Ok(Finished::Applied) => Some(head.signed.clone()),
-        Ok(Finished::Before) => public,
-        Err(why) => return Ok(read_only(storage, tiles, public.unwrap_or(head.signed), poisoned(why))),
-    };
-    let seen = || published.clone().unwrap_or_else(|| head.signed.clone());
-    // Step 5: after a failed write everything is checked, not only the edge.
-    if let Err(why) = check_after_poison(storage.as_ref(), vkey) {
-        return Ok(read_only(storage, tiles, seen(), Health::Poisoned { why }));
+    // Step 3: written anew, because after a failed sync the system may show bytes that the disk does not hold. Step 4.
+    let bytes = bytes.get(..journal.bytes).unwrap_or_default();
+    let written = begin_journal(storage.as_ref(), bytes).and_then(|()| write_files(storage.as_ref(), &staged));
+    if let Err(error) = written {
+        return poisoned(error.to_string());
     }
-    // Step 6.
-    let (tail, frontier) = match check_edge(tiles, head.signed.checkpoint()) {
+    // Step 5.
+    let edge = match check_edge(tiles, held) {
         Ok(edge) => edge,
-        Err(why) => return Ok(read_only(storage, tiles, seen(), Health::Poisoned { why })),
+        Err(why) => return Ok(read_only(&storage, tiles, seen.clone(), Health::Poisoned { why })),
     };
-    let held = head.signed.checkpoint();
-    if published.as_ref().map(SignedCheckpoint::checkpoint) != Some(held) {
-        // Somebody put an older one there, or none; one that is not our past is kept.
-        let (seen, tree) = (seen(), Tree { tiles, size: held.size });
-        let Checkpoint { size, root, .. } = seen.checkpoint();
-        if tree_root(&tree, *size) != Ok(*root) {
-            let why = format!("size {size} with root {root} is public, another tree is here");
-            return Ok(read_only(storage, tiles, head.signed, Health::RolledBack { why }));
-        }
-        if let Err(error) = storage.put(&[NewFile { path: CHECKPOINT, bytes: head.signed.note().print().as_bytes() }]) {
-            return Ok(read_only(storage, tiles, seen, poisoned(error.to_string())));
-        }
+    // Somebody may have put an older one there, or none; one that is not our past is kept.
+    let Checkpoint { size, root, .. } = seen.checkpoint();
+    if tree_root(&Tree { tiles, size: held.size }, *size) != Ok(*root) {
+        let why = format!("size {size} with root {root} is public, another tree is here");
+        return Ok(read_only(&storage, tiles, newest.clone(), Health::RolledBack { why }));
     }
-    let (places, unreadable) = Places::open(Arc::clone(storage), tiles, tail.size());
+    // Step 6. Also what is public is written anew.
+    let shown = publish(storage.as_ref(), newest.note()).and_then(|()| match journal.earlier.is_empty() {
+        true => Ok(()),
+        false => begin_journal(storage.as_ref(), &journal.newest_bytes),
+    });
+    if let Err(error) = shown {
+        return poisoned(error.to_string());
+    }
+    // Step 7: after a failed write everything is checked, not only the edge.
+    if let Err(why) = check_after_poison(storage.as_ref(), &vkey) {
+        return Ok(read_only(&storage, tiles, newest, Health::Poisoned { why }));
+    }
+    let (places, unreadable) = Places::open(Arc::clone(&storage), tiles, held.size);
     if let Some(why) = unreadable {
-        return Ok(Start { signed: head.signed, places, health: Health::Poisoned { why }, committer: None });
+        return Ok(Start { signed: newest, places, health: Health::Poisoned { why }, committer: None });
     }
-    let committer = Committer::new(Arc::clone(storage), key, vkey.clone(), tail, frontier, Some(bytes));
-    let mut start = Start { signed: head.signed, places, health: Health::Signing, committer: Some(committer) };
-    // Step 7.
-    if let Err(why) = append_pending(storage.as_ref(), tiles, &mut start) {
-        start.health = poisoned(why);
-        start.committer = None;
-    }
-    Ok(start)
+    let committer = Committer::new(base, key, edge, &journal);
+    Ok(Start { signed: newest, places, health: Health::Signing, committer: Some(committer) })
 }
 
-/// Opens a ledger that ended: what is published of it, or else what its head says.
+/// Opens a ledger that ended: what is published of it, or else what its journal says.
 pub(crate) fn open_ended(storage: &Arc<dyn Storage>, tiles: &Tiles, vkey: &Vkey) -> Result<Start, OpenError> {
-    let head = read_head(storage.as_ref(), vkey)?.ok().flatten().map(|(_, head)| head.signed);
-    match read_public(storage.as_ref(), vkey)?.ok().flatten().or(head) {
+    let held = read_journal(storage.as_ref(), vkey)?.ok().flatten().map(|(_, journal)| journal.newest.signed);
+    match read_public(storage.as_ref(), vkey)?.ok().flatten().or(held) {
         Some(signed) => Ok(read_only(storage, tiles, signed, Health::Ended)),
         None => Err(OpenError::NoLedger),
     }
@@ -225,73 +217,35 @@ fn read_public(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<SignedCheckpo
     Ok(checked.map(Some).map_err(|why| format!("{CHECKPOINT}: {why}")))
 }
 
-fn read_head(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<(Vec<u8>, Head)>, OpenError> {
-    let Some(bytes) = read(storage, HEAD, HEAD_BYTES)? else { return Ok(Ok(None)) };
-    let parsed = Head::parse(&bytes, vkey).map_err(|error| format!("{HEAD}: {error}"));
-    Ok(parsed.map(|head| Some((bytes, head))))
+fn read_journal(storage: &dyn Storage, vkey: &Vkey) -> Result<Found<(Vec<u8>, Journal)>, OpenError> {
+    let Some(bytes) = read(storage, JOURNAL, JOURNAL_BYTES)? else { return Ok(Ok(None)) };
+    let parsed = Journal::parse(&bytes, vkey).map_err(|error| format!("{JOURNAL}: {error}"));
+    Ok(parsed.map(|journal| Some((bytes, journal))))
 }
 
-/// Whether the stage would lay another history over the one that is public: `state/` and `ledger/` come from two copies
-/// that went on by themselves. What cannot be read decides nothing here; the steps that follow name it.
-fn other_history(storage: &dyn Storage, tiles: &Tiles, public: &Checkpoint, head: &Head) -> Option<String> {
-    let staged = storage.read(STAGE, STAGE_BYTES).ok().filter(|staged| Hash::of(staged) == head.stage)?;
-    let stage = Stage::parse(&staged).ok()?;
-    let root = tree_root(&Staged { stage: &stage, tiles, public: public.size }, public.size).ok()?;
+/// Whether what is committed would lay another history over the one that is public: `state/` and `ledger/` come from two
+/// copies that went on by themselves. What cannot be read, or does not give the public root by itself, decides nothing here;
+/// the steps that follow name it.
+fn other_history(
+    storage: &Arc<dyn Storage>,
+    staged: &Arc<Unwritten>,
+    public: &Checkpoint,
+    held: &Checkpoint,
+) -> Option<String> {
     let Checkpoint { size, root: seen, .. } = public;
+    // Of its own: what is read here may be written anew by the steps that follow.
+    let root = |unwritten| {
+        let tiles = &Tiles::new(Arc::clone(storage), unwritten);
+        tree_root(&Tree { tiles, size: *size }, *size).ok()
+    };
+    let root = root(Arc::default()).filter(|written| written == seen).and_then(|_| root(Arc::clone(staged)))?;
     (root != *seen).then(|| {
-        format!("size {size} with root {seen} is public, {HEAD} of size {} was signed over {root}", stage.size)
+        format!("size {size} with root {seen} is public, {JOURNAL} of size {} was signed over {root}", held.size)
     })
 }
 
-/// The tree as it would be with the stage applied.
-struct Staged<'a> {
-    stage: &'a Stage,
-    tiles: &'a Tiles,
-    public: u64,
-}
-
-impl Nodes for Staged<'_> {
-    type Error = ReadError;
-
-    fn node(&self, at: Position) -> Result<Hash, ReadError> {
-        let kind = TileKind::Hashes(at.level / 8);
-        let (first, width) = (at.index << (at.level % 8), 1 << (at.level % 8));
-        let staged = self.stage.files.iter().find(|(tile, _)| tile.kind == kind && tile.index == first / TILE_WIDTH);
-        if let Some((tile, bytes)) = staged {
-            let row = hashes(bytes, tile.width).unwrap_or_default();
-            let place = (first % TILE_WIDTH) as usize;
-            return row
-                .get(place..place + width)
-                .map(root)
-                .ok_or(ReadError::OutOfRange { asked: first, size: self.stage.size });
-        }
-        let node = |size| Tree { tiles: self.tiles, size }.node(at);
-        node(self.stage.size).or_else(|_| node(self.public))
-    }
-}
-
-/// How far the last commit had come.
-enum Finished {
-    /// Its stage is there and was applied now, perhaps again.
-    Applied,
-    /// Its stage has made room for a plan that was not committed.
-    Before,
-}
-
-/// Steps 3 and 4: the head is written anew, because after a failed sync the system may show bytes that the disk does
-/// not hold; then its stage is applied, which finishes the last commit or changes nothing.
-fn finish_last_commit(storage: &dyn Storage, bytes: &[u8], head: &Head) -> Result<Finished, String> {
-    storage.put(&[NewFile { path: HEAD, bytes }]).map_err(|error| error.to_string())?;
-    let staged = read(storage, STAGE, STAGE_BYTES).map_err(|error| error.to_string())?;
-    // Another stage is a plan that was not committed; then the head's own was applied before that plan was made.
-    let Some(staged) = staged.filter(|staged| Hash::of(staged) == head.stage) else { return Ok(Finished::Before) };
-    let stage = Stage::parse(&staged).map_err(|error| error.to_string())?;
-    apply(storage, &stage, head.signed.note()).map_err(|error| error.to_string())?;
-    Ok(Finished::Applied)
-}
-
 fn check_after_poison(storage: &dyn Storage, vkey: &Vkey) -> Result<(), String> {
-    if read(storage, POISONED, HEAD_BYTES).map_err(|error| error.to_string())?.is_none() {
+    if read(storage, POISONED, POISONED_BYTES).map_err(|error| error.to_string())?.is_none() {
         return Ok(());
     }
     let report = fsck::run(storage, vkey, Depth::Home, &mut |_| {});
@@ -301,59 +255,17 @@ fn check_after_poison(storage: &dyn Storage, vkey: &Vkey) -> Result<(), String> 
     }
 }
 
-/// Step 6: the tiles and bundles at the right edge must give the root that the head signed.
-fn check_edge(tiles: &Tiles, head: &Checkpoint) -> Result<(Tail, custodia_merkle::Frontier), String> {
-    let tail = Tail::load(head.size, |tile| tiles.bytes(tile)).map_err(|error| error.to_string())?;
+/// Step 6: the tiles and bundles at the right edge must give the root that was signed.
+fn check_edge(tiles: &Tiles, held: &Checkpoint) -> Result<(Tail, Frontier), String> {
+    let tail = Tail::load(held.size, |tile| tiles.bytes(tile)).map_err(|error| error.to_string())?;
     let frontier = tail.frontier().map_err(|error| error.to_string())?;
     let root = frontier.root();
-    if root == head.root {
+    if root == held.root {
         return Ok((tail, frontier));
     }
-    let first = head.size - head.size % TILE_WIDTH;
+    let first = held.size - held.size % TILE_WIDTH;
     Err(format!(
-        "the tiles of size {} give root {root}, {HEAD} signed {}; look at entries {first} on",
-        head.size, head.root
+        "the tiles of size {} give root {root}, {JOURNAL} signed {}; look at entries {first} on",
+        held.size, held.root
     ))
-}
-
-/// Step 7: what was signed and not yet logged is logged, unchanged, before anything new.
-fn append_pending(storage: &dyn Storage, tiles: &Tiles, start: &mut Start) -> Result<(), String> {
-    let text = |error: StorageError| error.to_string();
-    let (mut fresh, mut logged, mut torn) = (Vec::new(), Vec::new(), Vec::new());
-    for file in storage.list(PENDING).map_err(text)? {
-        let Some((shelf, digest)) = Shelf::parse_pending_path(&file.path) else {
-            torn.extend(file.path.ends_with(".tmp").then_some(file.path));
-            continue;
-        };
-        let bytes = storage.read(&file.path, limits::NOTE_BYTES as u64).map_err(text)?;
-        let entry = Entry::of(&bytes);
-        if entry.sha256 != digest {
-            return Err(format!("{} holds other bytes than its name says", file.path));
-        }
-        let size = start.signed.checkpoint().size;
-        if start.places.find(tiles, size, &digest).map_err(|error| error.to_string())?.is_some() {
-            logged.push(Rename { from: file.path, to: shelf.path(&digest) });
-        } else {
-            fresh.push(NewDocument { shelf, bytes, entry });
-        }
-    }
-    storage.remove(&torn).map_err(text)?;
-    storage.rename(&logged).map_err(text)?;
-    // Written anew like the head: what is seen after a failed write may not be on the disk, and a rename does not put
-    // it there.
-    let paths: Vec<String> = fresh.iter().map(|new| new.shelf.pending_path(&new.entry.sha256)).collect();
-    let files: Vec<NewFile<'_>> =
-        paths.iter().zip(&fresh).map(|(path, new)| NewFile { path, bytes: &new.bytes }).collect();
-    storage.put(&files).map_err(text)?;
-    let order = read(storage, ORDER, ORDER_BYTES).map_err(text)?.unwrap_or_default();
-    let order: HashMap<&[u8], usize> = order.split(|byte| *byte == b'\n').zip(0..).collect();
-    let place = |new: &NewDocument| order.get(new.entry.sha256.to_string().as_bytes()).copied().unwrap_or(usize::MAX);
-    fresh.sort_by_cached_key(|new| (place(new), new.entry.sha256));
-    let committer = start.committer.as_mut().ok_or("no committer")?;
-    for documents in fresh.chunks(APPEND_DOCUMENTS) {
-        let first = committer.size();
-        start.signed = committer.commit_pending(documents).map_err(|error| error.to_string())?;
-        start.places.add(documents.iter().map(|new| new.entry.sha256).zip(first..).collect());
-    }
-    Ok(())
 }

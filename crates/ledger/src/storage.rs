@@ -14,25 +14,6 @@ pub struct NewFile<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A file to be renamed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rename {
-    /// Its path until now.
-    pub from: String,
-    /// Its path from now on; a file that is there is replaced.
-    pub to: String,
-}
-
-/// When the names of files that a call made appear are durable. Their bytes are, in any case, before they appear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// When the call returns.
-    Now,
-    /// Before anything that a later call makes appear, and at the latest by [`Storage::settle`]. After a power cut in
-    /// between, each of them may be there or not.
-    Soon,
-}
-
 /// A file that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
@@ -45,12 +26,11 @@ pub struct Listed {
 /// Files by path, with durable writes.
 ///
 /// Every call may be made from any thread. Reads may run beside writes and see each file as it was before or as it is
-/// after; writes come from one thread at a time, but for [`Storage::put_parts`] and the removal of what it wrote, which
-/// may run beside them.
+/// after, but for one that is extended: of what is new in it they may see a part. Writes come from one thread at a time,
+/// but for [`Storage::put_parts`] and the removal of what it wrote, which may run beside them.
 ///
-/// What a call that succeeded wrote is on the disk: it stays there after a power cut, but for names of which
-/// [`Names::Soon`] says more. Of a call that failed with [`StorageError::Unknown`], any part may have happened and any
-/// part may still be lost.
+/// What a call that succeeded wrote is on the disk: it stays there after a power cut. Of a call that failed with
+/// [`StorageError::Unknown`], any part may have happened and any part may still be lost.
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Reads a whole file.
     ///
@@ -96,16 +76,6 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`StorageError::Full`]: none of them appeared. [`StorageError::Unknown`].
     fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError>;
 
-    /// As [`Storage::put`], with names that are durable as `names` says. Those of `ahead` do not appear: they are what
-    /// the next calls will put, and a storage may write them already, so that they share a sync with these.
-    ///
-    /// # Errors
-    /// As [`Storage::put`].
-    fn put_with(&self, files: &[NewFile<'_>], ahead: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
-        let _ = (ahead, names);
-        self.put(files)
-    }
-
     /// Writes one file out of parts, each of them asked for when the one before is written. It appears whole or not at
     /// all. What `next` says ends it.
     ///
@@ -119,52 +89,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
         self.put(&[NewFile { path, bytes: &bytes }])
     }
 
-    /// Writes one file if what stands there now is `expected`, where none means that there is no file.
+    /// Writes bytes into a file that is there, from the place `at` on, if what it holds until there ends with `before` and
+    /// nothing but zeros follows. Zeros of the storage's own may follow what is written: room for the next call.
     ///
     /// An object store does this by a conditional write. A folder compares and then writes: its lock, taken by whoever
     /// opened the home, keeps other processes away, and this comparison finds out when that lock was lost.
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] or [`StorageError::Full`]: nothing happened. [`StorageError::Unknown`].
-    fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError>;
-
-    /// As [`Storage::swap`]; `ahead` is that of [`Storage::put_with`].
-    ///
-    /// # Errors
-    /// As [`Storage::swap`].
-    fn swap_with(
-        &self,
-        path: &str,
-        expected: Option<&[u8]>,
-        bytes: &[u8],
-        ahead: &[NewFile<'_>],
-    ) -> Result<(), StorageError> {
-        let _ = ahead;
-        self.swap(path, expected, bytes)
-    }
-
-    /// Renames files and makes the folders that they need. A file that is not there is passed over, so that recovery
-    /// can rename again what was renamed before.
-    ///
-    /// # Errors
-    /// [`StorageError::Unknown`].
-    fn rename(&self, renames: &[Rename]) -> Result<(), StorageError>;
-
-    /// As [`Storage::rename`], with names that are durable soon.
-    ///
-    /// # Errors
-    /// As [`Storage::rename`].
-    fn rename_soon(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        self.rename(renames)
-    }
-
-    /// Makes durable what is to be so soon.
-    ///
-    /// # Errors
-    /// [`StorageError::Unknown`].
-    fn settle(&self) -> Result<(), StorageError> {
-        Ok(())
-    }
+    /// [`StorageError::Conflict`] or [`StorageError::Full`]: nothing happened. [`StorageError::Unknown`]: any part of the
+    /// bytes may be there.
+    fn extend(&self, path: &str, at: u64, before: &[u8], bytes: &[u8]) -> Result<(), StorageError>;
 
     /// Removes files; one that is not there is passed over.
     ///

@@ -11,6 +11,7 @@ use custodia_merkle::{Nodes, Position, root};
 use crate::home::{tile_bytes, tile_path};
 use crate::storage::{Storage, StorageError};
 use crate::tail::hashes;
+use crate::unwritten::Unwritten;
 
 /// Tiles of hashes kept in memory, at most 8 MiB: the paths of some hundred proofs.
 const CACHED_TILES: usize = 512;
@@ -19,6 +20,7 @@ const CACHED_TILES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Tiles {
     storage: Arc<dyn Storage>,
+    unwritten: Arc<Unwritten>,
     cache: Mutex<Cache>,
 }
 
@@ -83,11 +85,12 @@ pub enum ReadError {
 }
 
 impl Tiles {
-    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, cache: Mutex::default() }
+    pub(crate) fn new(storage: Arc<dyn Storage>, unwritten: Arc<Unwritten>) -> Self {
+        Self { storage, unwritten, cache: Mutex::default() }
     }
 
-    /// The bytes of a tile. In place of a partial tile the full one will do, cut to its width.
+    /// The bytes of a tile. In place of a partial tile the full one will do, cut to its width, or a wider one that is at
+    /// the right edge.
     ///
     /// # Errors
     /// [`ReadError::Damaged`] when neither is there or its length is wrong.
@@ -100,6 +103,10 @@ impl Tiles {
             }
             Err(error) => Err(error.into()),
         };
+        // Looked for here first: what is written out meanwhile is in the files before it is gone from here.
+        if let Some(bytes) = self.unwritten.tile(tile)? {
+            return Ok(bytes);
+        }
         let full = Tile { width: TILE_WIDTH as u16, ..tile };
         let bytes = match read(tile)? {
             None if tile != full => read(full)?.map(|bytes| cut(tile, &bytes, full.width)).transpose()?,

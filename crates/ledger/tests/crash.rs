@@ -12,8 +12,8 @@ use custodia_format::checkpoint::Checkpoint;
 use custodia_format::entry::Entry;
 use custodia_ledger::{AppendError, Depth, Document, Health, Ledger, OpenError, Shelf, fsck};
 use support::{
-    Applied, CHECKPOINT, Disk, Fault, Files, HEAD, ORIGIN, POISONED, checkpoint, create, digest, document, documents,
-    key, open, vkey,
+    Applied, CHECKPOINT, Disk, Fault, JOURNAL, POISONED, checkpoint, create, digest, document, documents, open,
+    records, try_create, vkey,
 };
 
 const FAULTS: [Fault; 10] = [
@@ -32,10 +32,14 @@ const FAULTS: [Fault; 10] = [
 /// Documents of the whole workload.
 const ALL: u64 = 305;
 
-/// One, three, two of those and a new one with itself beside it, one of those, and three hundred over a tile's edge.
-fn workload() -> [Vec<Document>; 5] {
+/// One, three, two of those and a new one with itself beside it, one of those, and three hundred over a tile's edge, of
+/// which the first ones come by themselves: some are written out while others wait.
+fn workload() -> Vec<Vec<Document>> {
     let twice = [documents(2..5), documents(3..5)].concat();
-    [documents(0..1), documents(1..4), twice, documents(0..1), documents(5..ALL)]
+    let mut groups = vec![documents(0..1), documents(1..4), twice, documents(0..1)];
+    groups.extend((5..12).map(|n| documents(n..n + 1)));
+    groups.push(documents(12..ALL));
+    groups
 }
 
 /// What callers and readers were told.
@@ -95,21 +99,14 @@ impl Told {
     }
 }
 
-/// The documents in `pending/` by their digests.
-fn pending(files: &Files) -> Vec<(Hash, Vec<u8>)> {
-    let below = files.iter().filter(|(path, _)| path.starts_with("pending/"));
-    below.map(|(_, bytes)| (Hash::of(bytes), bytes.to_vec())).collect()
-}
-
-fn head_size(disk: &Disk) -> Option<u64> {
-    let head = disk.file(HEAD)?;
-    let note = head.windows(2).position(|pair| pair == b"\n\n").unwrap() + 2;
-    Some(checkpoint(&head[note..]).size)
+/// The size of the newest record of the journal.
+fn committed(disk: &Disk) -> Option<u64> {
+    Some(records(&disk.file(JOURNAL)?).last()?.0)
 }
 
 /// Runs the workload until a call fails with doubt.
 fn live(disk: &Disk, told: &mut Told) {
-    let ledger = match Ledger::create(disk.clone(), ORIGIN, key()) {
+    let ledger = match try_create(disk) {
         Ok(ledger) => ledger,
         Err(error) => return assert!(matches!(error, OpenError::Create { .. } | OpenError::Storage(_)), "{error}"),
     };
@@ -124,7 +121,10 @@ fn live(disk: &Disk, told: &mut Told) {
                 assert_eq!(ledger.health(), Health::Signing);
                 told.appended(&ledger, &group);
             }
-            Err(AppendError::Unknown { .. }) => return nothing_more_is_signed(&ledger, disk, told),
+            // Refused when it was what had been answered before that could not be written out.
+            Err(AppendError::Unknown { .. } | AppendError::Refused { .. }) => {
+                return nothing_more_is_signed(&ledger, disk, told);
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -137,7 +137,6 @@ fn nothing_was_stored(disk: &Disk, told: &Told, group: &[Document]) {
         if cut {
             disk.power_cut();
         }
-        assert_eq!(pending(&disk.files()), []);
         let ledger = open(&disk).unwrap();
         assert_eq!(ledger.health(), Health::Signing);
         for digest in group.iter().map(digest) {
@@ -149,7 +148,7 @@ fn nothing_was_stored(disk: &Disk, told: &Told, group: &[Document]) {
 /// After an error with doubt: what is in the ledger is still answered, nothing new is taken.
 fn nothing_more_is_signed(ledger: &Ledger, disk: &Disk, told: &mut Told) {
     assert!(matches!(ledger.health(), Health::Poisoned { .. }));
-    let before = (disk.file(HEAD), disk.file(CHECKPOINT), ledger.checkpoint());
+    let before = (disk.file(JOURNAL), disk.file(CHECKPOINT), ledger.checkpoint());
     assert!(matches!(ledger.append(documents(900..902)), Err(AppendError::Refused { .. })));
     if told.indexes.contains_key(&digest(&document(0))) {
         told.appended(ledger, &documents(0..1));
@@ -158,38 +157,36 @@ fn nothing_more_is_signed(ledger: &Ledger, disk: &Disk, told: &mut Told) {
         told.checkpoint(ledger.checkpoint().checkpoint());
         assert!(ledger.root(ledger.size()).is_ok());
     }
-    assert_eq!((disk.file(HEAD), disk.file(CHECKPOINT), ledger.checkpoint()), before);
+    assert_eq!((disk.file(JOURNAL), disk.file(CHECKPOINT), ledger.checkpoint()), before);
 }
 
-/// The next start: everything holds, and what was pending comes first.
+/// The next start: everything holds.
 fn start_again(disk: &Disk, told: &mut Told) {
     // A mirror that reads meanwhile finds all that the public checkpoint covers.
     if disk.file(CHECKPOINT).is_some() {
         let report = fsck(disk, &vkey(), Depth::Published, &mut |_| {});
         assert!(report.is_sound(), "{:?}", report.findings);
     }
-    let (waiting, before) = (pending(&disk.files()), head_size(disk));
+    let before = committed(disk);
     let ledger = match open(disk) {
         Err(OpenError::NoLedger) => {
-            assert_eq!((before, told.newest, waiting.len()), (None, 0, 0));
+            assert_eq!((before, told.newest), (None, 0));
             create(disk)
         }
         opened => opened.unwrap(),
     };
     assert_eq!(ledger.health(), Health::Signing);
     told.holds_in(&ledger, disk);
-    assert_eq!(pending(&disk.files()), []);
     assert_eq!(disk.file(POISONED), None);
-    let mut fresh = Vec::new();
-    for (digest, bytes) in &waiting {
-        let index = ledger.index_of_digest(digest).unwrap();
-        fresh.extend((index >= before.unwrap_or(0)).then_some(index));
-        let kept = [Shelf::Statement, Shelf::Anchor].map(|shelf| ledger.document(shelf, digest).unwrap());
-        assert_eq!(kept.iter().flatten().collect::<Vec<_>>(), [bytes]);
+    assert_eq!(ledger.size(), before.unwrap_or(0), "what the journal holds, and nothing else");
+    assert_eq!(disk.file(CHECKPOINT).unwrap(), ledger.checkpoint().note().print().as_bytes());
+    assert_eq!(records(&disk.file(JOURNAL).unwrap()).len(), 1, "what is written out is gone from it");
+    // All or none of a caller's documents.
+    for group in [documents(1..4), documents(12..ALL)] {
+        let there: Vec<bool> = group.iter().map(|one| ledger.index_of_digest(&digest(one)).is_some()).collect();
+        assert!(there.iter().all(|one| *one == there[0]), "{there:?}");
     }
-    fresh.sort_unstable();
-    assert_eq!(fresh, (before.unwrap_or(0)..ledger.size()).collect::<Vec<_>>(), "pending and nothing else");
-    // The order of the caller, of as many as there are.
+    // The order of the caller.
     let indexes: Vec<u64> = documents(0..ALL).iter().filter_map(|one| ledger.index_of_digest(&digest(one))).collect();
     assert!(indexes.is_sorted(), "{indexes:?}");
 
@@ -210,7 +207,11 @@ fn calls_of_a_life() -> Vec<String> {
     let (disk, mut told) = (Disk::default(), Told::default());
     live(&disk, &mut told);
     assert_eq!(told.newest, ALL);
-    disk.calls()
+    let calls = disk.calls();
+    let count = |start: &str| calls.iter().filter(|call| call.starts_with(start)).count();
+    // Some of it was written out while it lived, and the journal begun anew, not only at its end.
+    assert!(count("extend") == 11 && count("put ledger/checkpoint") > 3 && count("put state/journal") > 1, "{calls:?}");
+    calls
 }
 
 #[test]
@@ -245,18 +246,15 @@ fn whatever_call_fails_nothing_said_becomes_untrue() {
 }
 
 #[test]
-fn a_bit_that_flips_on_the_way_to_the_stage_is_found_before_anything_is_signed() {
-    let of_stages = calls_of_a_life()
-        .into_iter()
-        .enumerate()
-        .filter(|(_, call)| call.starts_with("put") && call.ends_with("state/stage"));
-    for (at, _) in of_stages.skip(1) {
-        for place in (0..2000).step_by(37) {
+fn a_bit_that_flips_on_the_way_to_the_journal_is_found_before_anybody_is_answered() {
+    let commits = calls_of_a_life().into_iter().enumerate().filter(|(_, call)| call.starts_with("extend"));
+    for (at, _) in commits {
+        for place in (0..20_000).step_by(371) {
             let (disk, mut told) = (Disk::default(), Told::default());
             disk.fail_at(at, Fault::Flip(place));
             live(&disk, &mut told);
             assert!(told.newest < ALL && disk.file(POISONED).is_some(), "{at} {place}");
-            assert_eq!(head_size(&disk), Some(told.newest));
+            assert_eq!(committed(&disk), Some(told.newest));
             disk.power_cut();
             start_again(&disk, &mut told);
         }
@@ -264,26 +262,58 @@ fn a_bit_that_flips_on_the_way_to_the_stage_is_found_before_anything_is_signed()
 }
 
 #[test]
-fn a_full_disk_before_the_commit_point_only_fails_the_operation() {
+fn a_full_disk_fails_the_operation_and_nothing_else() {
     let calls = calls_of_a_life();
     let mut told_full = 0;
     for (at, call) in calls.iter().enumerate() {
         let disk = Disk::default();
         disk.fail_at(at, Fault::Full);
-        let Ok(ledger) = Ledger::create(disk.clone(), ORIGIN, key()) else { continue };
-        let results: Vec<_> = workload().into_iter().map(|group| ledger.append(group)).collect();
-        let failed = results.iter().find_map(|result| result.as_ref().err());
-        let before_commit = ["put pending/", "put state/", "swap state/"].iter().any(|start| call.starts_with(start));
-        let after_commit = call.starts_with("put ledger/");
-        match failed {
-            Some(AppendError::Full { .. }) => told_full += usize::from(before_commit),
-            Some(AppendError::Unknown { .. }) => assert!(after_commit, "{call}"),
-            other => assert!(other.is_none() && !before_commit && !after_commit, "{call}: {other:?}"),
-        }
+        let Ok(ledger) = try_create(&disk) else { continue };
+        let failed: Vec<AppendError> = workload().into_iter().filter_map(|group| ledger.append(group).err()).collect();
+        let commits = call.starts_with("extend");
+        assert!(failed.len() <= 1 && failed.iter().all(|error| matches!(error, AppendError::Full { .. })), "{call}");
+        assert!(!commits || failed.len() == 1, "{call}");
+        told_full += failed.len();
+        // What could not be written out is written out later.
+        assert_eq!(ledger.health(), Health::Signing);
+        ledger.publish().unwrap();
+        assert_eq!(disk.file(CHECKPOINT).unwrap(), ledger.checkpoint().note().print().as_bytes());
     }
-    // Four commits: pending with the stage, and the head, of each, and the order of those that have several documents.
-    let expected = calls.iter().filter(|call| call.starts_with("put pending/") || **call == "put state/order").count();
-    assert_eq!((told_full, calls.iter().filter(|call| *call == "put state/order").count()), (expected + 4, 3));
+    assert_eq!(told_full, calls.iter().filter(|call| call.starts_with("extend")).count());
+}
+
+/// The disk has no room for what is committed, and none for long.
+#[test]
+fn what_cannot_be_written_out_is_read_and_bounded() {
+    let disk = Disk::default();
+    let ledger = create(&disk);
+    ledger.append(documents(0..3)).unwrap();
+    let extends = |call: &String| call.starts_with("extend");
+    disk.fail_from(0, Fault::Full, true);
+    disk.only_fail("put");
+    let mut size = 3;
+    let error = loop {
+        match ledger.append(documents(size..size + 1)) {
+            Ok(_) => size += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, AppendError::Full { .. }) && (4..20).contains(&size), "{error}, {size}");
+    assert!(matches!(ledger.publish(), Err(AppendError::Full { .. })));
+    for n in 0..size {
+        let one = document(n);
+        assert_eq!(ledger.document(one.shelf, &digest(&one)).unwrap(), Some(one.bytes.clone()));
+        assert_eq!(ledger.index_of_digest(&digest(&one)), Some(n));
+        ledger.prove(n, size).unwrap();
+    }
+    assert!(disk.calls().iter().any(extends));
+    // Nothing is lost when it ends so; and with room again it goes on.
+    drop(ledger);
+    disk.restart();
+    let ledger = open(&disk).unwrap();
+    assert_eq!((ledger.health(), ledger.size()), (Health::Signing, size));
+    ledger.append(documents(size..size + 1)).unwrap();
+    assert_eq!(ledger.fsck(Depth::Home, &mut |_| {}).findings, []);
 }
 
 #[test]
@@ -318,13 +348,7 @@ fn fail_in_start(disk: &Disk, crash: &str) -> usize {
     let faults =
         [Fault::Crash(Applied::Nothing), Fault::Crash(Applied::Half(1)), Fault::Full, Fault::Unknown(Applied::Half(0))];
     let calls = whole.calls();
-    // Three hundred reads of pending documents are as good as the first and the last of them.
-    let again_like_its_neighbours = |at: usize| {
-        let is_read = |at: usize| calls.get(at).is_some_and(|call| call.starts_with("read pending/"));
-        at > 0 && is_read(at - 1) && is_read(at) && is_read(at + 1)
-    };
-    let places: Vec<usize> = (0..calls.len()).filter(|at| !again_like_its_neighbours(*at)).collect();
-    for (at, call) in places.iter().map(|at| (*at, &calls[*at])) {
+    for (at, call) in calls.iter().enumerate() {
         for fault in faults {
             let again = disk.copy();
             again.fail_at(at, fault);
@@ -341,5 +365,5 @@ fn fail_in_start(disk: &Disk, crash: &str) -> usize {
             assert!(same, "{place}\n{:?}\n{:?}", again.durable().keys(), whole.durable().keys());
         }
     }
-    places.len() * faults.len()
+    calls.len() * faults.len()
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use custodia_format::Hash;
 use custodia_ledger::{AppendError, Depth, Document, Health, Ledger};
-use support::{Applied, Disk, Fault, ORIGIN, create, digest, documents, key, open};
+use support::{Applied, Disk, Fault, create, digest, documents, open, try_create};
 
 /// What a system call would have said, and what the storage makes of it.
 const ERRORS: [(&str, Fault); 6] = [
@@ -24,8 +24,8 @@ const ERRORS: [(&str, Fault); 6] = [
 /// Commits of one, of several, and of what is there already; with a start in between.
 fn workload() -> Vec<Vec<Document>> {
     let mut groups = vec![documents(0..1), documents(1..4), documents(2..6), documents(0..3)];
-    groups.extend((6..44).map(|n| documents(n..n + 1)));
-    groups.push(documents(44..50));
+    groups.extend((6..58).map(|n| documents(n..n + 1)));
+    groups.push(documents(58..66));
     groups
 }
 
@@ -42,7 +42,7 @@ fn live(disk: &Disk) -> Told {
     let mut told = Told::default();
     let groups = workload();
     let (first, second) = groups.split_at(groups.len() / 2);
-    let mut ledger = Ledger::create(disk.clone(), ORIGIN, key());
+    let mut ledger = try_create(disk);
     for part in [first, second] {
         match &ledger {
             Err(_) => _ = told.failures.insert("not opened"),

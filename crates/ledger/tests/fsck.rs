@@ -8,12 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use custodia_format::Hash;
 use custodia_format::checkpoint::Checkpoint;
-use custodia_ledger::{
-    Depth, Folder, FsckReport, Health, Ledger, Listed, NewFile, ReadError, Rename, Severity, Shelf, Storage,
-    StorageError, fsck,
-};
+use custodia_ledger::{Depth, Folder, FsckReport, Health, Ledger, ReadError, Severity, Shelf, fsck};
 use support::{
-    CHECKPOINT, Disk, HEAD, ORIGIN, POISONED, STAGE, create, digest, document, documents, home_of, key, open, vkey,
+    CHECKPOINT, Disk, JOURNAL, ORIGIN, POISONED, create, digest, document, documents, home_of, key, open, records, vkey,
 };
 
 fn check(disk: &Disk, depth: Depth) -> FsckReport {
@@ -27,6 +24,7 @@ fn grown(sizes: &[u64]) -> Disk {
     let mut from = 0;
     for size in sizes {
         ledger.append(documents(from..*size)).unwrap();
+        ledger.publish().unwrap();
         from = *size;
     }
     disk
@@ -113,13 +111,12 @@ fn damage_to_any_file_is_named() {
             let partial = ["000.p/3", "000.p/200"].iter().any(|end| path.ends_with(end)) || path.ends_with("001.p/1");
             let document = path.starts_with("statements/") || path.starts_with("anchors/");
             let severity = match (what, path.as_str()) {
-                // It only orders what is pending.
-                (_, "state/order") => continue,
                 // The wider tile has it; which sizes were published is written nowhere.
                 ("gone", _) if partial => continue,
-                // It may have been erased; and a stage is of use only to the start after a crash.
+                // It may have been erased.
                 ("gone", _) if document => Severity::Remark,
-                (_, STAGE) => Severity::Remark,
+                // It is not whole, and was never finished for all that can be said.
+                ("one more byte", JOURNAL) => Severity::Remark,
                 _ => Severity::Damage,
             };
             let named = match Shelf::Statement.path(&digest(&document_at(&path))) {
@@ -150,8 +147,7 @@ fn strangers_and_leftovers_are_remarks() {
         "ledger/tile/0/001".to_owned(),
         "ledger/tile/0/000.p/9".to_owned(),
         "ledger/tile/3/000.p/1".to_owned(),
-        "state/.head.tmp".to_owned(),
-        "pending/.half.json.tmp".to_owned(),
+        "state/.journal.tmp".to_owned(),
         format!("statements/zz/{name}.json"),
         format!("anchors/{}/{name}.json", &name[..2]),
         "statements/README".to_owned(),
@@ -163,15 +159,12 @@ fn strangers_and_leftovers_are_remarks() {
     let left = document(900);
     let shelved = left.shelf.path(&digest(&left));
     disk.meddle(&shelved, Some(left.bytes));
-    let waiting = document(901);
-    let pending = format!("pending/{}.json", digest(&waiting));
-    disk.meddle(&pending, Some(waiting.bytes));
     let report = check(&disk, Depth::Home);
     assert!(report.is_sound(), "{:?}", report.findings);
-    for path in strays.iter().chain([&shelved, &pending]) {
+    for path in strays.iter().chain([&shelved]) {
         assert!(names(&report, path, Severity::Remark), "{path}: {:?}", report.findings);
     }
-    assert_eq!(report.findings.len(), strays.len() + 2, "{:?}", report.findings);
+    assert_eq!(report.findings.len(), strays.len() + 1, "{:?}", report.findings);
 }
 
 #[test]
@@ -179,27 +172,21 @@ fn a_document_under_another_name_is_damage() {
     let disk = home_of(8);
     let [one, other] = [0, 1].map(|n| document(n).shelf.path(&digest(&document(n))));
     disk.meddle(&one, disk.file(&other));
-    let pending = format!("pending/{}.json", digest(&document(900)));
-    disk.meddle(&pending, disk.file(&other));
     let report = check(&disk, Depth::Home);
-    assert!(
-        names(&report, &one, Severity::Damage) && names(&report, &pending, Severity::Damage),
-        "{:?}",
-        report.findings
-    );
-    assert_eq!(report.damage().count(), 2, "{:?}", report.findings);
+    assert!(names(&report, &one, Severity::Damage), "{:?}", report.findings);
+    assert_eq!(report.damage().count(), 1, "{:?}", report.findings);
 }
 
 #[test]
 fn a_checkpoint_that_went_back_is_damage() {
     let disk = Disk::default();
-    let ledger = create(&disk);
+    drop(create(&disk));
     let mut public = Vec::new();
     for range in [0..3, 3..8, 8..20] {
-        ledger.append(documents(range)).unwrap();
+        open(&disk).unwrap().append(documents(range)).unwrap();
         public.push(disk.file(CHECKPOINT));
     }
-    // By one commit it looks as after a crash, which the next start finishes.
+    // By what the journal holds it looks as after a crash, which the next start finishes.
     for (older, severity) in [(1, Severity::Remark), (0, Severity::Damage)] {
         disk.meddle(CHECKPOINT, public[older].clone());
         let report = check(&disk, Depth::Home);
@@ -208,20 +195,23 @@ fn a_checkpoint_that_went_back_is_damage() {
     }
     // By one commit, which no start can finish.
     disk.meddle(CHECKPOINT, public[1].clone());
-    disk.meddle(STAGE, Some(b"a plan".to_vec()));
+    let journal = records(&disk.file(JOURNAL).unwrap());
+    disk.meddle(JOURNAL, Some(journal.last().unwrap().1.clone()));
     assert!(names(&check(&disk, Depth::Home), CHECKPOINT, Severity::Damage));
 }
 
 #[test]
-fn a_head_older_than_what_is_public_is_damage() {
+fn a_journal_older_than_what_is_public_is_damage() {
     let disk = Disk::default();
     let ledger = create(&disk);
     ledger.append(documents(0..3)).unwrap();
     let older = disk.files();
     ledger.append(documents(3..8)).unwrap();
+    drop(ledger);
     disk.roll_back(&older, &["state/"]);
     let report = check(&disk, Depth::Home);
-    assert!(report.damage().any(|one| one.path == HEAD && one.what.contains("rolled back")), "{:?}", report.findings);
+    let rolled_back = |one: &custodia_ledger::FsckFinding| one.path == JOURNAL && one.what.contains("rolled back");
+    assert!(report.damage().any(rolled_back), "{:?}", report.findings);
     assert!(check(&disk, Depth::Published).is_sound());
 }
 
@@ -239,6 +229,7 @@ fn no_proof_is_made_of_tiles_that_are_damaged() {
     let (first, second) = ("ledger/tile/0/000", "ledger/tile/0/001");
     let disk = home_of(600);
     open(&disk).unwrap().append(documents(600..601)).unwrap();
+    open(&disk).unwrap();
     let whole = disk.file(first).unwrap();
     let mut flipped = whole.clone();
     flipped[32] ^= 1;
@@ -275,47 +266,4 @@ fn a_check_of_a_ledger_that_goes_on_finds_no_damage() {
         }
     });
     assert_eq!(ledger.fsck(Depth::Home, &mut |_| {}).findings, []);
-}
-
-/// A storage whose listing of `pending/` is older than its files: a commit ran in between.
-#[derive(Debug)]
-struct ListedBefore(Disk, Vec<Listed>);
-
-impl Storage for ListedBefore {
-    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, StorageError> {
-        self.0.read(path, limit)
-    }
-
-    fn list(&self, folder: &str) -> Result<Vec<Listed>, StorageError> {
-        if folder == "pending" { Ok(self.1.clone()) } else { self.0.list(folder) }
-    }
-
-    fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError> {
-        self.0.put(files)
-    }
-
-    fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError> {
-        self.0.swap(path, expected, bytes)
-    }
-
-    fn rename(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        self.0.rename(renames)
-    }
-
-    fn remove(&self, paths: &[String]) -> Result<(), StorageError> {
-        self.0.remove(paths)
-    }
-}
-
-#[test]
-fn a_document_that_moves_to_its_shelf_meanwhile_is_not_missing() {
-    let disk = home_of(8);
-    let pending = format!("pending/{}.json", digest(&document(5)));
-    let moved = ListedBefore(disk.copy(), vec![Listed { path: pending.clone(), bytes: 1 }]);
-    assert_eq!(fsck(&moved, &vkey(), Depth::Home, &mut |_| {}).findings, []);
-    // Published, and not moved yet.
-    let shelf = document(5).shelf.path(&digest(&document(5)));
-    disk.meddle(&pending, disk.file(&shelf));
-    disk.meddle(&shelf, None);
-    assert_eq!(check(&disk, Depth::Home).findings, []);
 }

@@ -1,4 +1,4 @@
-//! An older copy of the ledger, a head that does not count, a write that failed: when nothing is signed, what can be read
+//! An older copy of the ledger, a journal that does not count, a write that failed: when nothing is signed, what can be read
 //! all the same, and what lifts it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
@@ -11,8 +11,8 @@ use custodia_format::key::SigningKey;
 use custodia_format::note::Note;
 use custodia_ledger::{AppendError, Depth, Health, Ledger, OpenError};
 use support::{
-    CHECKPOINT, Disk, HEAD, ORIGIN, POISONED, STAGE, checkpoint, create, digest, document, documents, home_of, key,
-    open,
+    CHECKPOINT, Disk, JOURNAL, ORIGIN, POISONED, checkpoint, create, digest, document, documents, home_of, key, open,
+    records,
 };
 
 /// Reads work, appending does not, nothing on the disk changes.
@@ -32,15 +32,31 @@ fn signed(size: u64, root: Hash) -> Note {
     Checkpoint { origin: ORIGIN.to_owned(), size, root }.sign(&key()).unwrap()
 }
 
-/// A ledger of three commits, and its files after each.
+/// A ledger of three commits, each written out, and its files after each. Its journal holds the last two.
 fn three_commits() -> (Disk, Vec<support::Files>) {
     let disk = Disk::default();
-    let ledger = create(&disk);
+    drop(create(&disk));
     let after = [0..4, 4..9, 9..300].map(|range| {
+        let ledger = open(&disk).unwrap();
         ledger.append(documents(range)).unwrap();
+        ledger.publish().unwrap();
+        drop(ledger);
         disk.files()
     });
     (disk, after.to_vec())
+}
+
+/// Leaves nothing in the journal but a record of its newest checkpoint that changes nothing, as that of a copy.
+fn nothing_to_write_out(disk: &Disk) {
+    let journal = disk.file(JOURNAL).unwrap();
+    let (size, record) = records(&journal).pop().unwrap();
+    let note = record.windows(ORIGIN.len() + 1).rposition(|part| part == format!("{ORIGIN}\n").as_bytes()).unwrap();
+    let note = String::from_utf8(record[note..].to_vec()).unwrap();
+    let root = checkpoint(note.as_bytes()).root;
+    let stage = format!("custodia/stage/v1\norigin {ORIGIN}\nbefore {size}\nsize {size}\nroot {root}\n\n");
+    let rest = stage.clone() + &note;
+    let line = format!("custodia/commit/v1 {} {} {}\n", stage.len(), note.len(), Hash::of(rest.as_bytes()));
+    disk.meddle(JOURNAL, Some((line + &rest).into_bytes()));
 }
 
 #[test]
@@ -88,7 +104,7 @@ fn notes_that_fit_change_nothing_and_those_that_do_not_stop_signing() {
 }
 
 #[test]
-fn a_public_checkpoint_ahead_of_the_head_is_a_rollback() {
+fn a_public_checkpoint_ahead_of_the_journal_is_a_rollback() {
     let (disk, after) = three_commits();
     disk.roll_back(&after[1], &["state/"]);
     for _ in 0..2 {
@@ -106,19 +122,22 @@ fn a_public_checkpoint_ahead_of_the_head_is_a_rollback() {
 }
 
 #[test]
-fn an_older_public_folder_is_brought_up_to_the_head_or_not_signed_over() {
-    // One commit behind: the stage is applied again.
+fn an_older_public_folder_is_brought_up_to_the_journal_or_not_signed_over() {
+    // Behind by what the journal holds: that is written out again.
     let (disk, after) = three_commits();
     disk.roll_back(&after[1], &["ledger/"]);
     let ledger = open(&disk).unwrap();
     assert_eq!((ledger.health(), ledger.size()), (Health::Signing, 300));
-    assert!(disk.files() == after[2]);
     drop(ledger);
+    let public = |files: support::Files| {
+        files.into_iter().filter(|(path, _)| path.starts_with("ledger/")).collect::<support::Files>()
+    };
+    assert!(public(disk.files()) == public(after[2].clone()));
 
-    // The checkpoint alone, or none, and the stage has made room for a plan.
+    // The checkpoint alone, or none, and the journal changes nothing.
     for public in [Some(after[0][CHECKPOINT].to_vec()), None] {
         disk.meddle(CHECKPOINT, public);
-        disk.meddle(STAGE, Some(b"a plan".to_vec()));
+        nothing_to_write_out(&disk);
         let ledger = open(&disk).unwrap();
         assert_eq!((ledger.health(), ledger.size()), (Health::Signing, 300));
         assert_eq!(checkpoint(&disk.file(CHECKPOINT).unwrap()).size, 300, "what a start shows is published");
@@ -126,16 +145,15 @@ fn an_older_public_folder_is_brought_up_to_the_head_or_not_signed_over() {
 
     // It is of another history: what readers saw is kept.
     disk.meddle(CHECKPOINT, Some(signed(7, Hash::ZERO).print().into_bytes()));
-    disk.meddle(STAGE, Some(b"a plan".to_vec()));
     let ledger = open(&disk).unwrap();
     assert!(matches!(ledger.health(), Health::RolledBack { .. }));
     is_read_only(&ledger, &disk);
     assert_eq!(checkpoint(&disk.file(CHECKPOINT).unwrap()).size, 7);
 
-    // All of it is two commits behind: readers are shown what is there.
+    // All of it is behind by more: readers are shown what is there.
     let (disk, after) = three_commits();
     disk.roll_back(&after[0], &["ledger/"]);
-    disk.meddle(STAGE, Some(b"a plan".to_vec()));
+    nothing_to_write_out(&disk);
     let ledger = open(&disk).unwrap();
     assert!(matches!(ledger.health(), Health::Poisoned { .. }));
     assert_eq!(ledger.size(), 4);
@@ -143,25 +161,28 @@ fn an_older_public_folder_is_brought_up_to_the_head_or_not_signed_over() {
 }
 
 #[test]
-fn a_head_that_does_not_count_is_never_made_again() {
+fn a_journal_that_does_not_count_is_never_made_again() {
     for damage in [None, Some(b"nothing".to_vec()), Some(Vec::new())] {
         let disk = home_of(20);
-        disk.meddle(HEAD, damage);
+        disk.meddle(JOURNAL, damage);
         let ledger = open(&disk).unwrap();
         assert!(matches!(ledger.health(), Health::Poisoned { .. }));
         is_read_only(&ledger, &disk);
         assert!(matches!(Ledger::create(disk.clone(), ORIGIN, key()), Err(OpenError::Exists { .. })));
         disk.meddle(CHECKPOINT, Some(b"nothing".to_vec()));
-        assert!(matches!(open(&disk), Err(OpenError::Head { .. })));
+        assert!(matches!(open(&disk), Err(OpenError::Journal { .. })));
     }
     // Another key, another name.
     let disk = home_of(20);
-    assert!(matches!(Ledger::open(disk.clone(), ORIGIN, SigningKey::from_seed(&[8; 32])), Err(OpenError::Head { .. })));
-    assert!(matches!(Ledger::open(disk.clone(), "b.example/1", key()), Err(OpenError::Head { .. })));
+    assert!(matches!(
+        Ledger::open(disk.clone(), ORIGIN, SigningKey::from_seed(&[8; 32])),
+        Err(OpenError::Journal { .. })
+    ));
+    assert!(matches!(Ledger::open(disk.clone(), "b.example/1", key()), Err(OpenError::Journal { .. })));
     assert!(matches!(Ledger::open(disk.clone(), "no name", key()), Err(OpenError::Name(_))));
     assert!(matches!(Ledger::open(Disk::default(), ORIGIN, key()), Err(OpenError::NoLedger)));
     // Both checkpoints are lost: the tiles are a trace, and no second history is signed over them.
-    disk.meddle(HEAD, None);
+    disk.meddle(JOURNAL, None);
     disk.meddle(CHECKPOINT, None);
     assert!(matches!(open(&disk), Err(OpenError::NoLedger)));
     assert!(matches!(Ledger::create(disk.clone(), ORIGIN, key()), Err(OpenError::Exists { .. })));
@@ -170,8 +191,9 @@ fn a_head_that_does_not_count_is_never_made_again() {
 #[test]
 fn poison_stays_until_everything_was_checked() {
     let disk = home_of(600);
-    // The stage of one more commit does not reach so far back.
+    // The journal does not reach so far back.
     open(&disk).unwrap().append(documents(600..601)).unwrap();
+    open(&disk).unwrap();
     let far_away = "ledger/tile/0/000";
     let whole = disk.file(far_away).unwrap();
     let mut flipped = whole.clone();
@@ -202,12 +224,12 @@ fn damage_at_the_edge_stops_signing_without_a_mark() {
         let mut flipped = whole.clone();
         flipped[40] ^= 1;
         disk.meddle(path, Some(flipped));
-        // The stage writes it anew.
+        // The journal writes it anew.
         assert_eq!(open(&disk).unwrap().health(), Health::Signing);
         let mut flipped = whole.clone();
         flipped[40] ^= 1;
         disk.meddle(path, Some(flipped));
-        disk.meddle(STAGE, Some(b"a plan".to_vec()));
+        nothing_to_write_out(&disk);
         let ledger = open(&disk).unwrap();
         assert!(matches!(ledger.health(), Health::Poisoned { .. }), "{path}");
         assert!(matches!(ledger.append(documents(900..901)), Err(AppendError::Refused { .. })));
@@ -216,19 +238,72 @@ fn damage_at_the_edge_stops_signing_without_a_mark() {
     }
 }
 
-#[test]
-fn a_pending_document_of_other_bytes_is_not_signed() {
+/// A journal that holds the commits of sizes 3 to 6, none of them written out but the first.
+fn unwritten() -> (Disk, Vec<(u64, Vec<u8>)>) {
     let disk = home_of(3);
-    let name = format!("pending/{}.json", digest(&document(3)));
-    disk.meddle(&name, Some(b"other bytes".to_vec()));
-    for _ in 0..2 {
-        let ledger = open(&disk).unwrap();
-        assert!(matches!(ledger.health(), Health::Poisoned { why } if why.contains(&name)));
-        assert_eq!(ledger.size(), 3);
-    }
-    disk.meddle(&name, Some(document(3).bytes));
     let ledger = open(&disk).unwrap();
-    assert_eq!((ledger.health(), ledger.index_of_digest(&digest(&document(3)))), (Health::Signing, Some(3)));
+    for n in 3..6 {
+        ledger.append(documents(n..n + 1)).unwrap();
+    }
+    let killed = disk.copy();
+    let records = records(&killed.file(JOURNAL).unwrap());
+    assert_eq!(records.iter().map(|(size, _)| *size).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    assert_eq!(checkpoint(&killed.file(CHECKPOINT).unwrap()).size, 3);
+    (killed, records)
+}
+
+#[test]
+fn what_was_never_finished_is_no_commit_and_what_was_is_never_taken_for_that() {
+    let (disk, records) = unwritten();
+    let journal = records.iter().flat_map(|(_, record)| record.clone()).collect::<Vec<u8>>();
+    let last = records[3].1.len();
+    let open_with = |bytes: Vec<u8>| {
+        let disk = disk.copy();
+        disk.meddle(JOURNAL, Some(bytes));
+        let ledger = open(&disk).unwrap();
+        (ledger.health(), ledger.size())
+    };
+    // The last one is cut anywhere, or has a hole: it was never written to its end.
+    for cut in (journal.len() - last..journal.len()).step_by(7) {
+        let room = vec![0; journal.len() + 100 - cut];
+        assert_eq!(open_with(journal[..cut].to_vec()), (Health::Signing, 5));
+        assert_eq!(open_with([&journal[..cut], &room].concat()), (Health::Signing, 5));
+        let mut hole = journal.clone();
+        hole[cut] ^= 1;
+        assert_eq!(open_with(hole), (Health::Signing, 5));
+    }
+    // One before it is damaged, or gone: they were answered, and nothing is signed over them.
+    for at in (0..journal.len() - last).step_by(7) {
+        let mut damaged = journal.clone();
+        damaged[at] ^= 1;
+        let (health, size) = open_with(damaged);
+        assert!(matches!(&health, Health::Poisoned { why } if why.contains(JOURNAL)), "{at}: {health}");
+        assert_eq!(size, 3, "what is public is shown");
+    }
+    for missing in 1..3 {
+        let others = records.iter().enumerate().filter(|(at, _)| *at != missing);
+        let (health, _) = open_with(others.flat_map(|(_, (_, record))| record.clone()).collect());
+        assert!(matches!(&health, Health::Poisoned { why } if why.contains(JOURNAL)), "{missing}: {health}");
+    }
+    // Twice, or in another order.
+    let twice = [&journal[..], &records[3].1].concat();
+    assert!(matches!(open_with(twice).0, Health::Poisoned { .. }));
+    assert_eq!(open_with(journal), (Health::Signing, 6));
+}
+
+#[test]
+fn a_last_commit_that_readers_saw_is_not_taken_for_one_that_was_never_finished() {
+    let (disk, records) = unwritten();
+    let finished = disk.copy();
+    drop(open(&finished).unwrap());
+    disk.meddle(CHECKPOINT, finished.file(CHECKPOINT));
+    let mut damaged = disk.file(JOURNAL).unwrap();
+    let at = damaged.len() - records[3].1.len() / 2;
+    damaged[at] ^= 1;
+    disk.meddle(JOURNAL, Some(damaged));
+    let ledger = open(&disk).unwrap();
+    assert!(matches!(ledger.health(), Health::Poisoned { why } if why.contains("damaged")));
+    assert!(matches!(ledger.append(documents(900..901)), Err(AppendError::Refused { .. })));
 }
 
 /// `state/` of a copy that went on by itself, over the `ledger/` of the one that went on elsewhere.
@@ -267,17 +342,17 @@ fn that_it_is_rolled_back_hides_behind_no_failed_write() {
     assert!(matches!(ledger.append(documents(800..801)), Err(AppendError::Refused { .. })));
 }
 
-/// Whoever passed by the lock of the home meets the head.
+/// Whoever passed by the lock of the home meets the journal.
 #[test]
 fn of_two_that_have_one_ledger_open_the_one_that_is_behind_signs_nothing() {
     let disk = home_of(8);
     let (one, other) = (open(&disk).unwrap(), open(&disk).unwrap());
     one.append(documents(8..9)).unwrap();
-    let head = disk.file(HEAD);
+    let journal = disk.file(JOURNAL);
     assert!(matches!(other.append(documents(9..12)), Err(AppendError::Unknown { .. })));
     assert!(matches!(other.health(), Health::Poisoned { .. }));
     assert!(matches!(other.append(documents(12..13)), Err(AppendError::Refused { .. })));
-    assert!(disk.file(HEAD) == head);
+    assert!(disk.file(JOURNAL) == journal);
     drop((one, other));
     let ledger = open(&disk).unwrap();
     assert_eq!((ledger.health(), ledger.index_of_digest(&digest(&document(8)))), (Health::Signing, Some(8)));

@@ -9,8 +9,8 @@ use custodia_format::checkpoint::SignedCheckpoint;
 use custodia_format::entry::Entry;
 use custodia_format::key::SigningKey;
 use custodia_format::note::{KeyType, Vkey};
-use custodia_ledger::{AppendError, Depth, Health, Ledger, OpenError, ReadError, found_next};
-use support::{CHECKPOINT, Disk, digest, document, documents, home_of, vkey};
+use custodia_ledger::{AppendError, Depth, Health, Ledger, OpenError, ReadError, found_next, salvage};
+use support::{CHECKPOINT, Disk, JOURNAL, digest, document, documents, home_of, records, vkey};
 
 const NEXT: &str = "forensics.example/lab-1/2";
 
@@ -88,4 +88,29 @@ fn a_ledger_is_not_founded_over_another_and_of_no_unreadable_entries() {
     let note = custodia_format::note::Note::parse(&public[CHECKPOINT]).unwrap();
     let vkey = Vkey::new(NEXT, KeyType::Ed25519, next_key().public()).unwrap();
     SignedCheckpoint::check(note, &vkey).unwrap();
+}
+
+#[test]
+fn what_stands_in_a_damaged_journal_alone_is_salvaged() {
+    let disk = home_of(3);
+    let ledger = support::open(&disk).unwrap();
+    for n in 3..7 {
+        ledger.append(documents(n..n + 1)).unwrap();
+    }
+    let killed = disk.copy();
+    let records = records(&killed.file(JOURNAL).unwrap());
+    let mut damaged = killed.file(JOURNAL).unwrap();
+    let third: usize = records[..2].iter().map(|(_, record)| record.len()).sum();
+    damaged[third + 300] ^= 1;
+    killed.meddle(JOURNAL, Some(damaged));
+    assert!(!support::open(&killed).unwrap().health().may_sign());
+    let there = |n: u64| killed.file(&document(n).shelf.path(&digest(&document(n))));
+    assert_eq!((3..7).filter_map(there).count(), 0);
+    assert_eq!(salvage(&killed, &vkey()).unwrap(), 3);
+    for n in [0, 1, 2, 3, 5, 6] {
+        assert_eq!(there(n), Some(document(n).bytes), "{n}");
+    }
+    assert_eq!(there(4), None, "that one is damaged itself");
+    assert_eq!(salvage(&killed, &vkey()).unwrap(), 0);
+    assert_eq!(salvage(&Disk::default(), &vkey()).unwrap(), 0);
 }

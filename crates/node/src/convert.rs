@@ -57,7 +57,7 @@ impl From<AppendError> for Failure {
                 "A write failed; it is not known whether this was logged.",
             )
             .at(why)
-            .safe("Everything acknowledged before is safe. The statement is signed once: a start decides where it is.")
+            .safe("Everything acknowledged before is safe. The next start decides whether this was logged, and what was logged is signed once.")
             .next("if the disk is full, free some space; else find out why it failed")
             .next("start the node again: it checks everything before it signs"),
             other => Self::new(Code::Internal, format!("The ledger did not take a document: {other}.")),
@@ -70,7 +70,7 @@ impl From<OpenError> for Failure {
         match error {
             OpenError::Name(malformed) => malformed.into(),
             OpenError::Storage(storage) => storage.into(),
-            OpenError::NoLedger | OpenError::Head { .. } => {
+            OpenError::NoLedger | OpenError::Journal { .. } => {
                 Self::new(Code::RolledBack, "The ledger of this node is not here, or is another key's.")
                     .at(error)
                     .safe("No new ledger is begun over an old one: that would be a second history.")

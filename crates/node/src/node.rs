@@ -95,6 +95,13 @@ impl Node {
         Ok(node)
     }
 
+    /// Writes out what the ledger has committed, before a process ends. It is durable without that; others read it then. Blocks.
+    pub(crate) fn settle(&self) {
+        if let Err(error) = self.ledger.settle() {
+            tracing::warn!(%error, "what is committed is not written out; the next start does it");
+        }
+    }
+
     /// Its folder.
     pub const fn home(&self) -> &Home {
         &self.home

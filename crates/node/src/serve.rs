@@ -70,6 +70,8 @@ pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Res
         time_stamps.stop().await;
     }
     online.stop(&node).await;
+    let settled = node.clone();
+    let _ = tokio::task::spawn_blocking(move || settled.settle()).await;
     // The process ends now; who still holds the node does nothing more with it.
     node.index().close();
     let _ = std::fs::remove_file(node.home().socket());

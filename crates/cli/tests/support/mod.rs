@@ -22,6 +22,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use custodia_format::Hash;
+use custodia_format::key::SigningKey;
+use custodia_format::text::from_b64;
+use custodia_ledger::{Document, Folder, Ledger};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -314,6 +317,20 @@ impl Authority {
         program
     }
 
+    /// A private key of it that stands under no passphrase, as somebody who broke into its machine has it.
+    pub fn key(&self, name: &str) -> SigningKey {
+        let text = fs::read_to_string(self.home.join("keys").join(name)).unwrap();
+        SigningKey::from_seed(&from_b64(text.lines().nth(2).unwrap()).unwrap().try_into().unwrap())
+    }
+
+    /// Logs documents past the node, which must not run.
+    pub fn logs(&self, documents: Vec<Document>) {
+        let public = fs::read_to_string(self.home.join("ledger/checkpoint")).unwrap();
+        let folder = Folder::open(&self.home).unwrap();
+        let ledger = Ledger::open(folder, public.lines().next().unwrap(), self.key("ledger")).unwrap();
+        ledger.append(documents).unwrap();
+    }
+
     /// `custodia init` of it.
     pub fn init(&self, options: &[&str]) -> Ended {
         let mut command = self.command(&[&"--json", &"init", &"--name", &self.name, &"--display", &"An authority"]);
@@ -360,13 +377,29 @@ impl Authority {
     /// Does something that must leave the home as it was, to the byte.
     #[track_caller]
     pub fn keeps<T>(&self, act: impl FnOnce() -> T) -> T {
-        let before = self.disk();
+        let before = self.disk_at_rest();
         let done = act();
-        let after = self.disk();
+        let after = self.disk_at_rest();
         let changed: Vec<&PathBuf> =
             before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
         assert!(changed.is_empty(), "{} was changed: {changed:?}", self.name);
         done
+    }
+
+    /// As [`Authority::disk`], once a node that runs has written out what it committed.
+    fn disk_at_rest(&self) -> BTreeMap<PathBuf, (u64, Option<Hash>)> {
+        let mut found = self.disk();
+        loop {
+            if !self.home.join("lock").exists() {
+                return found;
+            }
+            thread::sleep(Duration::from_millis(50));
+            let again = self.disk();
+            if found == again {
+                return found;
+            }
+            found = again;
+        }
     }
 
     /// All that lies in the home, but for what is rebuilt or belongs to a process: `index/`, `lock`, `node.sock`.

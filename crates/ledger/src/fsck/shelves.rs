@@ -1,21 +1,15 @@
-//! What stands beside the ledger: state, pending documents, and the documents of its entries.
+//! What stands beside the ledger: the documents of its entries, and what does not belong there.
 
 use std::collections::{HashMap, HashSet};
 
-use custodia_format::checkpoint::Checkpoint;
 use custodia_format::entry::Entry;
-use custodia_format::note::{Note, Vkey};
 use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
 use custodia_format::{Hash, limits};
 use custodia_merkle::leaf_hash;
 
 use super::Check;
-use crate::head::Head;
-use crate::home::{
-    CHECKPOINT, HEAD, HEAD_BYTES, ORDER, PENDING, POISONED, STAGE, STAGE_BYTES, Shelf, tile_bytes, tile_path,
-};
+use crate::home::{JOURNAL, POISONED, Shelf, tile_bytes, tile_path};
 use crate::places;
-use crate::stage::Stage;
 use crate::tiles::{cut, in_row};
 
 /// Documents of a part: with what is kept of each, some 100 MiB.
@@ -31,45 +25,22 @@ fn first_byte(shelf: Shelf, path: &str) -> Option<u8> {
 }
 
 impl Check<'_> {
-    /// The head's stage, and what does not belong into `state/`.
-    pub(super) fn state(&mut self, vkey: &Vkey) {
-        let head = self.storage.read(HEAD, HEAD_BYTES).ok().and_then(|bytes| Head::parse(&bytes, vkey).ok());
-        // The least size that must be public now: a plan is made only when the commit before it is applied.
-        let mut least = head.as_ref().map_or(0, |head| head.signed.checkpoint().size);
-        match self.read(STAGE, STAGE_BYTES) {
-            Err(what) => self.damage(STAGE, what),
-            Ok(None) => self.remark(STAGE, "it is missing; the next commit writes it anew"),
-            Ok(Some(bytes)) => match head {
-                Some(head) if head.stage != Hash::of(&bytes) => self.remark(STAGE, "a plan that was not committed"),
-                _ => match Stage::parse(&bytes) {
-                    Ok(stage) => least = stage.before,
-                    Err(error) => self.damage(STAGE, error),
-                },
-            },
-        }
-        // Read after the stage, so that a commit that runs meanwhile can only have made it newer.
-        let public = self.storage.read(CHECKPOINT, limits::NOTE_BYTES as u64).ok();
-        let public =
-            public.and_then(|bytes| Note::parse(&bytes).ok()).and_then(|note| Checkpoint::parse_text(&note.text).ok());
-        if let Some(public) = public.filter(|public| public.size < least) {
-            self.damage(CHECKPOINT, format!("it went back to size {}: size {least} was published", public.size));
-        }
+    /// What does not belong into `state/`.
+    pub(super) fn state(&mut self) {
         for file in self.list("state") {
             if file == POISONED {
                 self.remark(&file, "a write had failed; the next start checks everything");
-            } else if ![HEAD, STAGE, ORDER].contains(&file.as_str()) && places::parse_path(&file).is_none() {
+            } else if file != JOURNAL && places::parse_path(&file).is_none() {
                 self.remark(&file, "a stray file");
             }
         }
     }
 
-    /// Every document on its shelf or in `pending/`, and every entry whose document is absent.
+    /// Every document on its shelf, and every entry whose document is absent.
     ///
     /// A part at a time, by the first byte of the digest, so that memory does not grow with the ledger: for each part the
     /// bundles are read once more.
     pub(super) fn shelves(&mut self, size: u64) {
-        // Listed before the shelves: a document that a commit moves meanwhile is seen here or there.
-        let pending = self.list(PENDING);
         let folders: Vec<(Shelf, String)> = Shelf::ALL
             .into_iter()
             .flat_map(|shelf| self.folders(shelf).into_iter().map(move |name| (shelf, name)))
@@ -81,15 +52,6 @@ impl Check<'_> {
             let is_of_part = |digest: &Hash| bytes.contains(&u64::from(digest.as_bytes()[0]));
             let documents = self.documents(size, is_of_part);
             let mut present = HashSet::new();
-            for path in &pending {
-                match Shelf::parse_pending_path(path) {
-                    Some((_, digest)) if is_of_part(&digest) => {
-                        self.pending(path, &digest, &documents, &mut present);
-                    }
-                    None if part == 0 => self.remark(path, "a stray file"),
-                    _ => {}
-                }
-            }
             for (shelf, folder) in &folders {
                 match first_byte(*shelf, folder) {
                     Some(byte) if bytes.contains(&u64::from(byte)) => {
@@ -143,20 +105,6 @@ impl Check<'_> {
         match inside.is_empty() {
             true => self.remark(path, "a stray file"),
             false => inside.iter().for_each(|file| self.remark(&file.path, "a stray file")),
-        }
-    }
-
-    /// A file in `pending/`.
-    fn pending(&mut self, path: &str, digest: &Hash, documents: &Documents, present: &mut HashSet<Hash>) {
-        match self.read(path, limits::NOTE_BYTES as u64) {
-            // Moved since.
-            Ok(None) => {}
-            Ok(Some(bytes)) if Hash::of(&bytes) != *digest => {
-                self.damage(path, format!("its SHA-256 is {}, not its name", Hash::of(&bytes)));
-            }
-            Ok(Some(_)) if documents.contains_key(digest) => _ = present.insert(*digest),
-            Ok(Some(_)) => self.remark(path, "not yet in the ledger"),
-            Err(what) => self.damage(path, what),
         }
     }
 
@@ -228,6 +176,7 @@ mod tests {
         };
         // Several parts of the tests' size.
         ledger.append((0..500).map(document).collect()).unwrap();
+        ledger.publish().unwrap();
         let place = |n: u64| document(n).shelf.path(&Hash::of(&document(n).bytes));
         let findings = || {
             let report = run(&Folder::open(home.path()).unwrap(), ledger.vkey(), Depth::Home, &mut |_| {});
@@ -249,14 +198,11 @@ mod tests {
         expected.push(format!("{} its SHA-256 is {}, not its name", place(8), Hash::of(b"other")));
         let digest = Hash::of(&document(8).bytes);
         expected.push(format!("{} absent: the document of entry 8, erased or lost", Shelf::Statement.path(&digest)));
-        for stray in ["statements/stray", "statements/ab/stray", "pending/stray"] {
+        for stray in ["statements/stray", "statements/ab/stray"] {
             fs::create_dir_all(path(stray).parent().unwrap()).unwrap();
             fs::write(path(stray), b"").unwrap();
             expected.push(format!("{stray} a stray file"));
         }
-        let late = document(900);
-        fs::write(path(&late.shelf.pending_path(&Hash::of(&late.bytes))), &late.bytes).unwrap();
-        expected.push(format!("{} not yet in the ledger", late.shelf.pending_path(&Hash::of(&late.bytes))));
         expected.sort();
         assert_eq!(findings(), expected);
     }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,12 +11,11 @@ use custodia_format::Hash;
 use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint};
 use custodia_format::key::SigningKey;
 use custodia_format::note::{KeyType, Note, Vkey};
-use custodia_ledger::{Document, Ledger, Listed, Names, NewFile, OpenError, Rename, Shelf, Storage, StorageError};
+use custodia_ledger::{Document, Ledger, Listed, NewFile, OpenError, Pace, Shelf, Storage, StorageError};
 
 pub(crate) const ORIGIN: &str = "forensics.example/lab-1/1";
 pub(crate) const CHECKPOINT: &str = "ledger/checkpoint";
-pub(crate) const HEAD: &str = "state/head";
-pub(crate) const STAGE: &str = "state/stage";
+pub(crate) const JOURNAL: &str = "state/journal";
 pub(crate) const POISONED: &str = "state/poisoned";
 
 pub(crate) fn key() -> SigningKey {
@@ -41,12 +40,37 @@ pub(crate) fn digest(document: &Document) -> Hash {
     Hash::of(&document.bytes)
 }
 
+/// Nothing happens by time: tests count calls. What is small for a node gathers here too.
+pub(crate) const PACE: Pace = Pace { documents: 8, bytes: 16 << 10, idle: Duration::MAX };
+
 pub(crate) fn create(disk: &Disk) -> Ledger {
-    Ledger::create(disk.clone(), ORIGIN, key()).unwrap()
+    try_create(disk).unwrap()
+}
+
+pub(crate) fn try_create(disk: &Disk) -> Result<Ledger, OpenError> {
+    Ledger::create_paced(disk.clone(), ORIGIN, key(), PACE)
 }
 
 pub(crate) fn open(disk: &Disk) -> Result<Ledger, OpenError> {
-    Ledger::open(disk.clone(), ORIGIN, key())
+    Ledger::open_paced(disk.clone(), ORIGIN, key(), PACE)
+}
+
+/// The records of a journal, each with the size of its checkpoint; what is not whole ends them.
+pub(crate) fn records(journal: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    let (mut rest, mut records) = (journal, Vec::new());
+    while let Some(line) = rest.iter().position(|byte| *byte == b'\n').filter(|_| rest.starts_with(b"custodia/commit/"))
+    {
+        let words: Vec<String> = String::from_utf8_lossy(&rest[..line]).split(' ').map(str::to_owned).collect();
+        let [stage, note] = [1, 2].map(|word| words[word].parse::<usize>().unwrap());
+        let Some(note) = rest.get(line + 1 + stage..line + 1 + stage + note) else { break };
+        if Hash::of(&rest[line + 1..line + 1 + stage + note.len()]).to_string() != words[3] {
+            break;
+        }
+        let (record, after) = rest.split_at(line + 1 + stage + note.len());
+        records.push((checkpoint(note).size, record.to_vec()));
+        rest = after;
+    }
+    records
 }
 
 /// A ledger of documents 0 to `size`, logged in as few commits as may be.
@@ -56,6 +80,7 @@ pub(crate) fn home_of(size: u64) -> Disk {
     if size > 0 {
         ledger.append(documents(0..size)).unwrap();
     }
+    drop(ledger);
     disk
 }
 
@@ -75,7 +100,7 @@ pub(crate) enum Fault {
     Unknown(Applied),
     /// The call fails although all of it is on the disk.
     UnknownApplied,
-    /// A bit of the first file that is written flips on the way, at this place of its length; the call succeeds.
+    /// A bit of what a file is extended by flips on the way, at this place of its length; the call succeeds.
     Flip(usize),
 }
 
@@ -83,7 +108,7 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Applied {
     Nothing,
-    /// Every second file, from the first or from the second on.
+    /// Every second file, from the first or from the second on; of one that is extended, every second part.
     Half(usize),
     All,
 }
@@ -100,8 +125,7 @@ impl Applied {
 
 pub(crate) type Files = BTreeMap<String, Arc<[u8]>>;
 
-/// A disk under a cache. A call that succeeds is on the disk; one that fails leaves both as its [`Fault`] says. A file
-/// whose bytes the disk never got is empty there after a rename: a name is no content.
+/// A disk under a cache. A call that succeeds is on the disk; one that fails leaves both as its [`Fault`] says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk(Arc<Mutex<Inner>>);
 
@@ -110,35 +134,30 @@ struct Inner {
     durable: Files,
     /// What reads see.
     seen: Files,
-    /// What is seen and will be durable before anything else appears.
-    owed: Vec<Owed>,
-    /// What the disk holds under a name that it does not have yet.
-    nameless: BTreeSet<Arc<[u8]>>,
     /// What was called, on which file first.
     calls: Vec<String>,
     fault: Option<(usize, Fault)>,
     /// Whether every call after it fails too.
     sticky: bool,
+    /// What the calls that fail begin with.
+    only: &'static str,
     down: bool,
     /// Every public checkpoint that a reader could have seen.
     published: Vec<Arc<[u8]>>,
-    /// How long a swap takes.
-    swap_takes: Duration,
-}
-
-/// A change whose name is not durable yet.
-#[derive(Debug, Clone)]
-enum Owed {
-    Put(String, Arc<[u8]>),
-    Rename(String, String),
+    /// How long it takes to extend a file.
+    extend_takes: Duration,
 }
 
 /// One file of a call.
 enum Change<'a> {
     Put(&'a str, &'a [u8]),
-    Rename(&'a str, &'a str),
+    /// What it holds from now on up to a place, and what follows there.
+    Extend(&'a str, &'a [u8], &'a [u8]),
     Remove(&'a str),
 }
+
+/// What a device writes at once, or not at all.
+const SECTOR: usize = 64;
 
 impl Disk {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -149,8 +168,7 @@ impl Disk {
     pub(crate) fn copy(&self) -> Self {
         let inner = self.lock();
         let (durable, seen, published) = (inner.durable.clone(), inner.seen.clone(), inner.published.clone());
-        let (owed, nameless) = (inner.owed.clone(), inner.nameless.clone());
-        Self(Arc::new(Mutex::new(Inner { durable, seen, owed, nameless, published, ..Inner::default() })))
+        Self(Arc::new(Mutex::new(Inner { durable, seen, published, ..Inner::default() })))
     }
 
     /// The call with this number from now on fails so.
@@ -166,13 +184,16 @@ impl Disk {
         self.lock().sticky = sticky;
     }
 
+    /// Of the calls that would fail, only those do that begin so.
+    pub(crate) fn only_fail(&self, only: &'static str) {
+        self.lock().only = only;
+    }
+
     /// The process starts again on the same machine.
     pub(crate) fn restart(&self) {
         let mut inner = self.lock();
-        (inner.fault, inner.down, inner.sticky) = (None, false, false);
+        (inner.fault, inner.down, inner.sticky, inner.only) = (None, false, false, "");
         inner.calls.clear();
-        // The storage that owed them is gone with the process; the cache still holds them.
-        inner.owed.clear();
     }
 
     /// The machine starts again: what only the cache held is gone.
@@ -180,11 +201,10 @@ impl Disk {
         self.restart();
         let mut inner = self.lock();
         inner.seen = inner.durable.clone();
-        inner.nameless.clear();
     }
 
-    pub(crate) fn slow_swaps(&self, swap_takes: Duration) {
-        self.lock().swap_takes = swap_takes;
+    pub(crate) fn slow_commits(&self, extend_takes: Duration) {
+        self.lock().extend_takes = extend_takes;
     }
 
     /// What was called since the last start, as `operation path`.
@@ -245,8 +265,10 @@ impl Inner {
         if self.down {
             return Err(failed(&call));
         }
+        let meant = call.starts_with(self.only);
         self.calls.push(call);
-        Ok(self.fault.filter(|(at, _)| *at == place || self.sticky && place > *at).map(|(_, fault)| fault))
+        let fault = self.fault.filter(|(at, _)| meant && (*at == place || self.sticky && place > *at));
+        Ok(fault.map(|(_, fault)| fault))
     }
 
     fn read_only(&mut self, call: String) -> Result<(), StorageError> {
@@ -259,23 +281,15 @@ impl Inner {
         }
     }
 
-    fn write(
-        &mut self,
-        call: String,
-        can_be_full: bool,
-        names: Names,
-        changes: &[Change<'_>],
-    ) -> Result<(), StorageError> {
+    fn write(&mut self, call: String, can_be_full: bool, changes: &[Change<'_>]) -> Result<(), StorageError> {
         let fault = self.begin(call.clone())?;
-        // The stage is the last file of its call.
-        if let (Some(Fault::Flip(place)), Some((Change::Put(path, bytes), before))) = (fault, changes.split_last()) {
+        if let (Some(Fault::Flip(place)), Some(Change::Extend(path, held, bytes))) = (fault, changes.first()) {
             let mut flipped = bytes.to_vec();
             let place = place % flipped.len();
             flipped[place] ^= 1;
-            self.write_after(None, call.clone(), can_be_full, names, before)?;
-            return self.write_after(None, call, can_be_full, names, &[Change::Put(path, &flipped)]);
+            return self.write_after(None, call, can_be_full, &[Change::Extend(path, held, &flipped)]);
         }
-        self.write_after(fault, call, can_be_full, names, changes)
+        self.write_after(fault, call, can_be_full, changes)
     }
 
     fn write_after(
@@ -283,7 +297,6 @@ impl Inner {
         fault: Option<Fault>,
         call: String,
         can_be_full: bool,
-        names: Names,
         changes: &[Change<'_>],
     ) -> Result<(), StorageError> {
         let (on_disk, in_cache) = match fault {
@@ -292,40 +305,9 @@ impl Inner {
             Some(Fault::Crash(applied)) => (applied, applied),
             Some(Fault::Unknown(applied)) => (Applied::Nothing, applied),
         };
-        // A call that is cut in its first half has synced some of what was owed and begun nothing; in its second, it has
-        // synced all of that.
-        let owed = std::mem::take(&mut self.owed);
-        let before_names = matches!(fault, Some(Fault::Crash(Applied::Half(0) | Applied::Nothing)));
-        for (place, change) in owed.iter().enumerate() {
-            let synced = match fault {
-                Some(Fault::Crash(Applied::Half(0))) => place % 2 == 0,
-                Some(Fault::Crash(Applied::Nothing) | Fault::Unknown(Applied::Nothing)) => false,
-                _ => true,
-            };
-            if synced {
-                match change {
-                    Owed::Put(path, bytes) => self.make_durable(&Change::Put(path, bytes)),
-                    Owed::Rename(from, to) => self.make_durable(&Change::Rename(from, to)),
-                }
-            }
-        }
-        let (on_disk, in_cache) =
-            if before_names && !owed.is_empty() { (Applied::Nothing, Applied::Nothing) } else { (on_disk, in_cache) };
         for (place, change) in changes.iter().enumerate() {
-            if on_disk.includes(place) && (names == Names::Now || fault.is_some()) {
-                self.make_durable(change);
-            }
-            if in_cache.includes(place) {
-                show(&mut self.seen, change);
-            }
-            if names == Names::Soon && fault.is_none_or(|fault| fault == Fault::Full) {
-                self.nameless.extend(if let Change::Put(_, bytes) = change { Some((*bytes).into()) } else { None });
-                self.owed.extend(match change {
-                    Change::Put(path, bytes) => Some(Owed::Put((*path).to_owned(), (*bytes).into())),
-                    Change::Rename(from, to) => Some(Owed::Rename((*from).to_owned(), (*to).to_owned())),
-                    Change::Remove(_) => None,
-                });
-            }
+            apply(&mut self.durable, change, place, on_disk);
+            apply(&mut self.seen, change, place, in_cache);
         }
         let public = self.seen.get(CHECKPOINT).filter(|public| self.published.last() != Some(public)).cloned();
         self.published.extend(public);
@@ -337,45 +319,24 @@ impl Inner {
             }
         }
     }
-
-    fn rename(&mut self, renames: &[Rename], names: Names) -> Result<(), StorageError> {
-        let changes: Vec<Change<'_>> = renames.iter().map(|file| Change::Rename(&file.from, &file.to)).collect();
-        let call = format!("rename {}", renames.first().map_or("", |file| &file.from));
-        self.write(call, false, names, &changes)
-    }
-
-    fn settle(&mut self) {
-        for change in std::mem::take(&mut self.owed) {
-            match &change {
-                Owed::Put(path, bytes) => self.make_durable(&Change::Put(path, bytes)),
-                Owed::Rename(from, to) => self.make_durable(&Change::Rename(from, to)),
-            }
-        }
-    }
-
-    fn make_durable(&mut self, change: &Change<'_>) {
-        if let Change::Rename(from, to) = change {
-            // What is not there was renamed before, perhaps in the cache alone: its new name is synced again.
-            let Some(content) = self.seen.get(*from).or_else(|| self.seen.get(*to)).cloned() else { return };
-            let held = [*from, *to].iter().any(|path| self.durable.get(*path) == Some(&content));
-            let held = held || self.nameless.contains(&content);
-            self.durable.remove(*from);
-            self.durable.insert((*to).to_owned(), if held { content } else { Arc::default() });
-        } else {
-            show(&mut self.durable, change);
-        }
-    }
 }
 
-fn show(files: &mut Files, change: &Change<'_>) {
+/// As much of a change as happened. A file that is extended is torn between its sectors, the others are whole or not there.
+fn apply(files: &mut Files, change: &Change<'_>, place: usize, applied: Applied) {
     match change {
-        Change::Put(path, bytes) => _ = files.insert((*path).to_owned(), (*bytes).into()),
-        Change::Rename(from, to) => {
-            if let Some(content) = files.remove(*from) {
-                files.insert((*to).to_owned(), content);
-            }
+        Change::Put(path, bytes) if applied.includes(place) => {
+            _ = files.insert((*path).to_owned(), (*bytes).into());
         }
-        Change::Remove(path) => _ = files.remove(*path),
+        Change::Remove(path) if applied.includes(place) => _ = files.remove(*path),
+        Change::Extend(path, held, bytes) if applied != Applied::Nothing => {
+            let mut torn = held.to_vec();
+            for (sector, bytes) in bytes.chunks(SECTOR).enumerate() {
+                let is_there = applied.includes(sector);
+                torn.extend(bytes.iter().map(|byte| if is_there { *byte } else { 0 }));
+            }
+            files.insert((*path).to_owned(), torn.into());
+        }
+        _ => {}
     }
 }
 
@@ -403,51 +364,25 @@ impl Storage for Disk {
     }
 
     fn put(&self, files: &[NewFile<'_>]) -> Result<(), StorageError> {
-        self.put_with(files, &[], Names::Now)
-    }
-
-    fn put_with(&self, files: &[NewFile<'_>], _: &[NewFile<'_>], names: Names) -> Result<(), StorageError> {
         let changes: Vec<Change<'_>> = files.iter().map(|file| Change::Put(file.path, file.bytes)).collect();
-        // A commit's stage comes after its documents: the call is named after both.
-        let paths: Vec<&str> = [files.first(), files.last()].into_iter().flatten().map(|file| file.path).collect();
-        let call = match paths.as_slice() {
-            [first, STAGE] if *first != STAGE => format!("put {first} and {STAGE}"),
-            paths => format!("put {}", paths.first().unwrap_or(&"")),
-        };
-        self.lock().write(call, true, names, &changes)
+        let call = format!("put {}", files.first().map_or("", |file| file.path));
+        self.lock().write(call, true, &changes)
     }
 
-    fn swap(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<(), StorageError> {
-        std::thread::sleep(self.lock().swap_takes);
+    fn extend(&self, path: &str, at: u64, before: &[u8], bytes: &[u8]) -> Result<(), StorageError> {
+        std::thread::sleep(self.lock().extend_takes);
         let mut inner = self.lock();
-        if inner.seen.get(path).map(|found| &found[..]) != expected {
-            return Err(StorageError::Conflict { path: path.to_owned() });
-        }
-        inner.write(format!("swap {path}"), true, Names::Now, &[Change::Put(path, bytes)])
-    }
-
-    fn rename(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        self.lock().rename(renames, Names::Now)
-    }
-
-    fn rename_soon(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        self.lock().rename(renames, Names::Soon)
-    }
-
-    /// No call of its own: it comes by time, and tests count.
-    fn settle(&self) -> Result<(), StorageError> {
-        let mut inner = self.lock();
-        let fails = inner.sticky && inner.fault.is_some_and(|(at, _)| inner.calls.len() > at);
-        if inner.down || fails {
-            return Err(failed("settle"));
-        }
-        inner.settle();
-        Ok(())
+        let held = inner.seen.get(path).cloned().unwrap_or_default();
+        let fits = held.split_at_checked(at as usize).filter(|(held, after)| {
+            !before.is_empty() && held.ends_with(before) && after.iter().all(|byte| *byte == 0)
+        });
+        let Some((held, _)) = fits else { return Err(StorageError::Conflict { path: path.to_owned() }) };
+        inner.write(format!("extend {path}"), true, &[Change::Extend(path, held, bytes)])
     }
 
     fn remove(&self, paths: &[String]) -> Result<(), StorageError> {
         let changes: Vec<Change<'_>> = paths.iter().map(|path| Change::Remove(path)).collect();
         let call = format!("remove {}", paths.first().map_or("", |path| path));
-        self.lock().write(call, false, Names::Now, &changes)
+        self.lock().write(call, false, &changes)
     }
 }

@@ -24,7 +24,7 @@ const LINE_BYTES: usize = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub enum Door {
     /// The node was opened by this process.
-    InProcess(Router),
+    InProcess(Arc<Node>, Router),
     /// A running node listens here.
     Socket(PathBuf),
 }
@@ -42,7 +42,8 @@ impl Door {
         }
         let home = home.clone();
         let node = tokio::task::spawn_blocking(move || Node::open(&home)).await.map_err(ended)??;
-        Ok(Self::InProcess(router(Arc::new(node))))
+        let node = Arc::new(node);
+        Ok(Self::InProcess(Arc::clone(&node), router(node)))
     }
 
     /// Whether another process is the node.
@@ -57,12 +58,25 @@ impl Door {
     pub async fn call<O: Operation>(
         &self,
         operation: &O,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<O::Answer, Failure> {
+        let answer = self.ask(operation, on_progress).await;
+        if let Self::InProcess(node, _) = self {
+            let node = Arc::clone(node);
+            tokio::task::spawn_blocking(move || node.settle()).await.map_err(ended)?;
+        }
+        answer
+    }
+
+    async fn ask<O: Operation>(
+        &self,
+        operation: &O,
         mut on_progress: impl FnMut(Progress),
     ) -> Result<O::Answer, Failure> {
         let body = serde_json::to_vec(operation).map_err(ended)?;
         let request = Request::post(path::<O>()).header("host", "node").body(Body::from(body)).map_err(ended)?;
         let mut response = match self {
-            Self::InProcess(router) => {
+            Self::InProcess(_, router) => {
                 let Ok(response) = router.clone().oneshot(request).await;
                 response.into_body()
             }

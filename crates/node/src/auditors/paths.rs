@@ -6,6 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{Method, Response, StatusCode, Uri};
 use custodia_format::entry::ENTRY_TEXT_BYTES;
 use custodia_format::limits;
+use custodia_format::text::decimal;
 use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
 use custodia_ledger::{Storage, StorageError};
 
@@ -68,7 +69,8 @@ pub(super) fn plain(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// The bytes of a file; in place of a partial tile that is gone, the beginning of the full one.
+/// The bytes of a file; in place of a partial tile that is not there, the beginning of a wider one. The node signs more sizes
+/// than it writes out, and whoever cosigned one may hold an auditor to it.
 fn read(ledger: &dyn Storage, asked: Asked) -> Result<Option<Vec<u8>>, String> {
     let file = |name: String, limit: usize| match ledger.read(&format!("ledger/{name}"), limit as u64) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -84,8 +86,16 @@ fn read(ledger: &dyn Storage, asked: Asked) -> Result<Option<Vec<u8>>, String> {
         return Ok(found);
     }
     let full = Tile { width: TILE_WIDTH as u16, ..tile };
-    let Some(bytes) = file(full.path(), bytes_of(full))? else { return Ok(None) };
-    cut(tile, &bytes).map(Some).ok_or_else(|| format!("{full} is damaged"))
+    let cut_of = |wider: Tile, bytes: &[u8]| cut(tile, bytes, wider.width).ok_or_else(|| format!("{wider} is damaged"));
+    if let Some(bytes) = file(full.path(), bytes_of(full))? {
+        return cut_of(full, &bytes).map(Some);
+    }
+    let widths = ledger.names(&format!("ledger/{full}.p")).map_err(|error| error.to_string())?;
+    let widest = widths.iter().filter_map(|width| decimal(width)?.try_into().ok()).max();
+    let Some(width) = widest.filter(|width| (tile.width..full.width).contains(width)) else { return Ok(None) };
+    let wider = Tile { width, ..tile };
+    let bytes = file(wider.path(), bytes_of(wider))?;
+    bytes.map(|bytes| cut_of(wider, &bytes)).transpose()
 }
 
 /// Bytes that a tile of a node's ledger has at most: all its entries are of one length.
@@ -97,14 +107,14 @@ fn bytes_of(tile: Tile) -> usize {
         }
 }
 
-/// The beginning of a full tile, as wide as a partial one.
-fn cut(tile: Tile, full: &[u8]) -> Option<Vec<u8>> {
+/// The beginning of a wider tile, which has `width` hashes or entries, as wide as a partial one.
+fn cut(tile: Tile, wider: &[u8], width: u16) -> Option<Vec<u8>> {
     let bytes = match tile.kind {
         TileKind::Hashes(_) => bytes_of(tile),
         TileKind::Entries => {
-            let entries = parse_bundle(full, TILE_WIDTH as u16).ok()?;
+            let entries = parse_bundle(wider, width).ok()?;
             entries.iter().take(tile.width.into()).map(|entry| 2 + entry.len()).sum()
         }
     };
-    full.get(..bytes).map(<[u8]>::to_vec)
+    wider.get(..bytes).map(<[u8]>::to_vec)
 }

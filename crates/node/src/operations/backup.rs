@@ -47,8 +47,8 @@ impl Operation for Backup {
         let (home, to) = (node.home().path(), self.dir.as_path());
         let custodian = node.config().ledger.custodian();
         refuse_other(home, to, &custodian)?;
-        // How far the ledger goes is read first: all that it needs is durable by now.
-        let (head, checkpoint) = node.ledger().head_of_published();
+        // How far the ledger goes is read first: all that it needs is written out by now.
+        let (journal, checkpoint) = node.ledger().journal_of_copy()?;
         let size = checkpoint.checkpoint().size;
 
         let mut copying = Copying::to(to, "back up", reporter)?;
@@ -78,7 +78,7 @@ impl Operation for Backup {
         copying.settle()?;
         let Copying { files, bytes, there, .. } = copying;
         // From here on it is this backup and no longer the one before.
-        home::write_durably(&to.join("state/head"), &head)?;
+        home::write_durably(&to.join("state/journal"), &journal)?;
         home::write_durably(&to.join("ledger/checkpoint"), checkpoint.note().print().as_bytes())?;
         let keys = if self.without_keys { "no" } else { "yes" };
         let mark = format!("{HEADER}\nof {custodian}\nentries {size}\nkeys {keys}\nat {}\n", edge::now());

@@ -14,7 +14,7 @@ use custodia_format::checkpoint::{Checkpoint, SignedCheckpoint, cosignature_time
 use custodia_format::entry::Entry;
 use custodia_format::limits;
 use custodia_format::note::{KeyType, Note, Vkey};
-use custodia_ledger::{Folder, Health, found_next};
+use custodia_ledger::{Folder, Health, found_next, salvage};
 use tokio::runtime::Handle;
 
 use super::answers::Succeeded;
@@ -59,6 +59,8 @@ pub fn succeed(home: &Home, asked: &Succession, tell: &mut dyn FnMut(Progress)) 
     refuse_without_need(&node)?;
 
     let last = last_checkpoint(&node)?;
+    // What was committed last may stand in the journal alone, and this ledger writes nothing out any more.
+    salvage(&Folder::open(home.path())?, node.ledger_vkey())?;
     let held = Held::of(&node)?;
     let key = keys::create_next(home, keys::LEDGER)?;
     let vkey = Vkey::new(&next.to_string(), KeyType::Ed25519, key.public())?;

@@ -14,7 +14,7 @@ use axum::http::header::{CACHE_CONTROL, HOST};
 use axum::http::{Request, StatusCode};
 use custodia_format::checkpoint::SignedCheckpoint;
 use custodia_format::tile::{Tile, TileKind};
-use custodia_ledger::{Folder, Listed, NewFile, Rename, Storage, StorageError};
+use custodia_ledger::{Folder, Listed, NewFile, Storage, StorageError};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1::SendRequest;
 use tokio::runtime::Handle;
@@ -123,12 +123,8 @@ impl Storage for Source {
         Err(read_only("write", files.first().map_or("", |file| file.path)))
     }
 
-    fn swap(&self, path: &str, _: Option<&[u8]>, _: &[u8]) -> Result<(), StorageError> {
-        Err(read_only("write", path))
-    }
-
-    fn rename(&self, renames: &[Rename]) -> Result<(), StorageError> {
-        Err(read_only("rename", renames.first().map_or("", |rename| &rename.from)))
+    fn extend(&self, path: &str, _: u64, _: &[u8], _: &[u8]) -> Result<(), StorageError> {
+        Err(read_only("extend", path))
     }
 
     fn remove(&self, paths: &[String]) -> Result<(), StorageError> {
