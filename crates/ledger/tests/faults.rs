@@ -24,8 +24,8 @@ const ERRORS: [(&str, Fault); 6] = [
 /// Commits of one, of several, and of what is there already; with a start in between.
 fn workload() -> Vec<Vec<Document>> {
     let mut groups = vec![documents(0..1), documents(1..4), documents(2..6), documents(0..3)];
-    groups.extend((6..58).map(|n| documents(n..n + 1)));
-    groups.push(documents(58..66));
+    groups.extend((6..66).map(|n| documents(n..n + 1)));
+    groups.push(documents(66..74));
     groups
 }
 

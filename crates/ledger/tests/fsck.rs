@@ -179,22 +179,26 @@ fn a_document_under_another_name_is_damage() {
 
 #[test]
 fn a_checkpoint_that_went_back_is_damage() {
-    let disk = Disk::default();
-    drop(create(&disk));
-    let mut public = Vec::new();
-    for range in [0..3, 3..8, 8..20] {
-        open(&disk).unwrap().append(documents(range)).unwrap();
+    let disk = home_of(0);
+    let mut public = vec![disk.file(CHECKPOINT)];
+    open(&disk).unwrap().append(documents(0..3)).unwrap();
+    public.push(disk.file(CHECKPOINT));
+    let ledger = open(&disk).unwrap();
+    for range in [3..8, 8..20] {
+        ledger.append(documents(range)).unwrap();
+        ledger.publish().unwrap();
         public.push(disk.file(CHECKPOINT));
     }
+    let disk = disk.copy();
     // By what the journal holds it looks as after a crash, which the next start finishes.
-    for (older, severity) in [(1, Severity::Remark), (0, Severity::Damage)] {
+    for (older, severity) in [(2, Severity::Remark), (1, Severity::Remark), (0, Severity::Damage)] {
         disk.meddle(CHECKPOINT, public[older].clone());
         let report = check(&disk, Depth::Home);
         assert!(names(&report, CHECKPOINT, severity), "{:?}", report.findings);
         assert_eq!(report.is_sound(), severity == Severity::Remark, "{:?}", report.findings);
     }
     // By one commit, which no start can finish.
-    disk.meddle(CHECKPOINT, public[1].clone());
+    disk.meddle(CHECKPOINT, public[2].clone());
     let journal = records(&disk.file(JOURNAL).unwrap());
     disk.meddle(JOURNAL, Some(journal.last().unwrap().1.clone()));
     assert!(names(&check(&disk, Depth::Home), CHECKPOINT, Severity::Damage));

@@ -106,6 +106,7 @@ fn what_is_given_back_counts_as_ours_only_under_our_own_ledgers_key() {
     let draft = Draft { in_reply_to: Some(both.release), package: said.head.package, ..Draft::of(body) };
     let never = author::sign(&lab.node, draft, heading, &[&key]).unwrap().print();
     let release = lab.node.home().statement(&both.release);
+    lab.node.ledger().publish().unwrap();
     std::fs::remove_file(&release).unwrap();
     let (shelved, _) = takes(lab, desk, &[]);
 
