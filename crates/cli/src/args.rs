@@ -82,6 +82,9 @@ pub(crate) enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Hand over by a medium instead of a link: a USB stick, a disk. Receipts go back the same way, or by any other.
+    #[command(subcommand)]
+    Usb(Usb),
     /// What others handed over to this authority.
     Inbox,
     /// A package, and all that was said of it.
@@ -262,6 +265,35 @@ pub(crate) struct Send {
     /// Wait until the signed receipt is on this disk.
     #[arg(long)]
     pub wait: bool,
+}
+
+/// A medium in place of a link.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Usb {
+    /// Write all that waits for an authority: packages that were released to it, and statements that it is owed. Everything is
+    /// read back from the medium before it is said to be there. What does not fit goes onto the next medium, by the same command.
+    #[command(
+        after_help = "Example:\n  custodia send 0123abcd --to prosecutor.example\n  custodia usb write /media/stick --for prosecutor.example"
+    )]
+    Write {
+        /// The folder where the medium is mounted.
+        dir: PathBuf,
+        /// The recipient, by its name in the trust file.
+        #[arg(long = "for", value_name = "NAME")]
+        to: String,
+        /// Without a passphrase: whoever finds the medium can read it.
+        #[arg(long, conflicts_with = "passphrase_file")]
+        plain: bool,
+        /// Write also what a medium before this one has taken: it was lost, or is damaged.
+        #[arg(long)]
+        again: bool,
+    },
+    /// Read what lies on a medium for this node, sign receipts for what is whole, and write them back onto it.
+    #[command(after_help = "Example:\n  custodia usb read /media/stick")]
+    Read {
+        /// The folder where the medium is mounted.
+        dir: PathBuf,
+    },
 }
 
 /// Check a proof.

@@ -12,7 +12,7 @@ use custodia_node::operations as op;
 use custodia_node::{Node, init};
 use serde::Serialize;
 
-use crate::args::{Audit, Channel, Command, Common, Init, Ledger, Officer, Trust, Verify};
+use crate::args::{Audit, Channel, Command, Common, Init, Ledger, Officer, Trust, Usb, Verify};
 use crate::progress::Teller;
 use crate::{print, say};
 
@@ -99,6 +99,25 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             })
             .await?;
             answer(common, &delivery, say::delivery)
+        }
+        Command::Usb(Usb::Write { dir, to, plain, again }) => {
+            let dir = absolute(&dir)?;
+            let chosen = if plain { None } else { chosen_passphrase(common, "Choose a passphrase for the medium.")? };
+            let written = call(&home, common, |_| op::UsbWrite {
+                dir: dir.clone(),
+                to: to.clone(),
+                passphrase: chosen.clone(),
+                plain,
+                again,
+            })
+            .await?;
+            answer(common, &written, say::usb_written)
+        }
+        Command::Usb(Usb::Read { dir }) => {
+            let dir = absolute(&dir)?;
+            let read = call(&home, common, |passphrase| op::UsbRead { dir: dir.clone(), passphrase }).await?;
+            answer(common, &read, say::usb_read)?;
+            Ok(u8::from(!read.problems.is_empty()))
         }
         Command::Queue { now } => {
             let queue = call(&home, common, |_| op::Queue { now }).await?;
@@ -291,17 +310,13 @@ async fn call<O: Operation>(
 }
 
 fn make(home: &Home, args: &Init, common: &Common) -> Asked {
-    let passphrase = match given_passphrase(common)? {
+    let chosen = match args.no_passphrase {
+        true => None,
+        false => chosen_passphrase(common, "Choose a passphrase for the root key and the first officer's key.")?,
+    };
+    let passphrase = match chosen {
         Some(passphrase) => Some(passphrase),
         None if args.no_passphrase => None,
-        None if at_terminal() => {
-            let first = ask_passphrase("Choose a passphrase for the root key and the first officer's key.")?;
-            let second = ask_passphrase("The same again.")?;
-            if first != second {
-                return Err(Failure::new(Code::Usage, "The two passphrases differ.").next("run the command again"));
-            }
-            Some(first)
-        }
         None => {
             return Err(Failure::new(
                 Code::Passphrase,
@@ -399,6 +414,21 @@ fn home(common: &Common) -> Result<Home, Failure> {
 /// A running node has another working folder than the person who asks it.
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::io(&error, path))
+}
+
+/// A new passphrase: the one that was given, or one that a person at the terminal types twice.
+fn chosen_passphrase(common: &Common, why: &str) -> Result<Option<String>, Failure> {
+    if let Some(given) = given_passphrase(common)? {
+        return Ok(Some(given));
+    }
+    if !at_terminal() {
+        return Ok(None);
+    }
+    let first = ask_passphrase(why)?;
+    if first != ask_passphrase("The same again.")? {
+        return Err(Failure::new(Code::Usage, "The two passphrases differ.").next("run the command again"));
+    }
+    Ok(Some(first))
 }
 
 fn given_passphrase(common: &Common) -> Result<Option<String>, Failure> {

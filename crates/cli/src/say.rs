@@ -1,6 +1,7 @@
 //! The words on screen: results, and failures with what happened, what is safe and what to do.
 
 mod ledger;
+mod usb;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,6 +20,7 @@ use crate::ask::Asked;
 use crate::print;
 
 pub(crate) use ledger::{audited, backed_up, checked, ledger_head, restored, stamped, succeeded};
+pub(crate) use usb::{usb_read, usb_written};
 
 /// Tells a failure: on stderr in words, on stdout as one JSON document.
 pub(crate) fn failure(failure: &Failure, json: bool) {

@@ -78,8 +78,15 @@ fn of_ledger(node: &Node, peer: &Authority, ledger: &Vkey) -> Result<Vec<Note>, 
     Ok(joined)
 }
 
-/// Takes in what a peer knows of ledgers; durable when this returns.
+/// Takes in what a peer knows of ledgers now; durable when this returns.
 pub(crate) fn hear(node: &Node, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
+    take_in(node, peer, notes)?;
+    node.heard().mark(peer.root);
+    Ok(())
+}
+
+/// Takes in what a peer knew of ledgers when it wrote it down; durable when this returns.
+pub(crate) fn take_in(node: &Node, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Refused> {
     let keys = witness::known_keys(node);
     for bytes in notes {
         // What does not parse or count is talk: it says nothing about the ledger, and its bearer may know no better.
@@ -105,7 +112,6 @@ pub(crate) fn hear(node: &Node, peer: &Peer, notes: &[Vec<u8>]) -> Result<(), Re
             }
         }
     }
-    node.heard().mark(peer.root);
     Ok(())
 }
 

@@ -37,6 +37,7 @@ mod proofs;
 mod receive;
 mod scrub;
 mod serve;
+mod stick;
 pub mod time_stamps;
 mod views;
 mod watch;

@@ -222,14 +222,8 @@ fn wait_seconds(failures: u32) -> u64 {
 /// Who must still get what.
 fn work(node: &Node) -> Result<BTreeMap<KeyId, Work>, Failure> {
     let mut all: BTreeMap<KeyId, Work> = BTreeMap::new();
-    for row in author::own_of_kind(node, &Kind::Release)? {
-        // A release that nobody saw before its ledger ended is void: it is made anew, or not at all.
-        if is_answered(node, &row.digest)? || proofs::is_lost(node, &row)? {
-            continue;
-        }
-        if let Some(Body::Release(body)) = author::statement(node, &row.digest)?.map(|statement| statement.body) {
-            all.entry(body.recipient.root).or_default().releases.push(row.digest);
-        }
+    for (peer, releases) in open_releases(node)? {
+        all.entry(peer).or_default().releases = releases;
     }
     for authority in node.peers().all() {
         let peer = Peer { root: authority.root, name: authority.name.clone() };
@@ -238,6 +232,21 @@ fn work(node: &Node) -> Result<BTreeMap<KeyId, Work>, Failure> {
         }
     }
     Ok(all)
+}
+
+/// Our releases that nobody has answered for good, by recipient, oldest first.
+pub(crate) fn open_releases(node: &Node) -> Result<BTreeMap<KeyId, Vec<Hash>>, Failure> {
+    let mut open: BTreeMap<KeyId, Vec<Hash>> = BTreeMap::new();
+    for row in author::own_of_kind(node, &Kind::Release)? {
+        // A release that nobody saw before its ledger ended is void: it is made anew, or not at all.
+        if is_answered(node, &row.digest)? || proofs::is_lost(node, &row)? {
+            continue;
+        }
+        if let Some(Body::Release(body)) = author::statement(node, &row.digest)?.map(|statement| statement.body) {
+            open.entry(body.recipient.root).or_default().push(row.digest);
+        }
+    }
+    Ok(open)
 }
 
 /// Whether a release of ours is over: the recipient's receipt or refusal is in our ledger.

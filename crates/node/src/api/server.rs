@@ -51,6 +51,8 @@ pub fn router(node: Arc<Node>) -> Router {
         op::LedgerFsckStop,
         op::Doctor,
         op::Backup,
+        op::UsbWrite,
+        op::UsbRead,
     );
     router.with_state(node)
 }

@@ -15,6 +15,7 @@ mod seal;
 mod send;
 mod succeed;
 mod tsa;
+mod usb;
 
 pub use answer::{Accept, Refuse};
 pub use audit::{Audit, audit};
@@ -30,6 +31,7 @@ pub use seal::Seal;
 pub use send::Send;
 pub use succeed::{Succession, succeed};
 pub use tsa::TrustTsa;
+pub use usb::{UsbRead, UsbWrite};
 
 use serde::{Deserialize, Serialize};
 
