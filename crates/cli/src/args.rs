@@ -77,7 +77,10 @@ pub(crate) enum Command {
     /// Hand a package over to another authority.
     Send(Send),
     /// What was handed over and is not done yet, and why.
+    #[command(args_conflicts_with_subcommands = true)]
     Queue {
+        #[command(subcommand)]
+        what: Option<Waiting>,
         /// Try now to deliver what waits.
         #[arg(long)]
         now: bool,
@@ -265,6 +268,40 @@ pub(crate) struct Send {
     /// Wait until the signed receipt is on this disk.
     #[arg(long)]
     pub wait: bool,
+}
+
+/// What can be said about the queue.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Waiting {
+    /// Why a package is not delivered yet: what is awaited, from whom, what comes next.
+    Why {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+    },
+    /// Let a hand-over wait. What is proven at the recipient stays proven; statements go all the same.
+    Pause {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+        /// To this authority alone, by its name in the trust file.
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+    },
+    /// Let it go on.
+    Resume {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+        /// To this authority alone, by its name in the trust file.
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+    },
+    /// How fast content may leave, to all peers together: at once, and until something else is said. Without a rate it is shown.
+    #[command(
+        after_help = "Examples:\n  custodia queue limit 256k\n  custodia queue limit off\n  custodia queue limit config"
+    )]
+    Limit {
+        /// Bytes a second from 32k on, as 256k or 2M; `off` for no limit; `config` for what custodia.toml says.
+        rate: Option<String>,
+    },
 }
 
 /// A medium in place of a link.

@@ -12,7 +12,7 @@ use custodia_node::operations as op;
 use custodia_node::{Node, init};
 use serde::Serialize;
 
-use crate::args::{Audit, Channel, Command, Common, Init, Ledger, Officer, Trust, Usb, Verify};
+use crate::args::{Audit, Channel, Command, Common, Init, Ledger, Officer, Trust, Usb, Verify, Waiting};
 use crate::progress::Teller;
 use crate::{print, say};
 
@@ -119,7 +119,23 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &read, say::usb_read)?;
             Ok(u8::from(!read.problems.is_empty()))
         }
-        Command::Queue { now } => {
+        Command::Queue { what: Some(Waiting::Why { package }), .. } => {
+            let waits = call(&home, common, |_| op::QueueWhy { package: package.clone() }).await?;
+            answer(common, &waits, |waits| say::queue_why(waits))
+        }
+        Command::Queue { what: Some(Waiting::Pause { package, to }), .. } => {
+            let pause = |_| op::QueuePause { package: package.clone(), to: to.clone(), pause: true };
+            answer(common, &call(&home, common, pause).await?, |queue| say::queue(queue))
+        }
+        Command::Queue { what: Some(Waiting::Resume { package, to }), .. } => {
+            let resume = |_| op::QueuePause { package: package.clone(), to: to.clone(), pause: false };
+            answer(common, &call(&home, common, resume).await?, |queue| say::queue(queue))
+        }
+        Command::Queue { what: Some(Waiting::Limit { rate }), .. } => {
+            let pace = call(&home, common, |_| op::QueueLimit { limit: rate.clone() }).await?;
+            answer(common, &pace, say::pace)
+        }
+        Command::Queue { what: None, now } => {
             let queue = call(&home, common, |_| op::Queue { now }).await?;
             answer(common, &queue, |queue| say::queue(queue))
         }

@@ -11,7 +11,7 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Received, Sealed, Shown, StatementLine, Transfer,
+    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Sealed, Shown, StatementLine, Transfer,
     TransferState, Trusted, TrustedTsa, Written,
 };
 use indicatif::HumanBytes;
@@ -216,6 +216,34 @@ fn transfer_text(transfer: &Transfer) -> String {
         let _ = writeln!(text, "     Last  {failure}");
     }
     text
+}
+
+/// Why a package is not delivered.
+pub(crate) fn queue_why(queue: &[Transfer]) -> String {
+    let mut text = String::new();
+    for one in queue {
+        text += &transfer_text(one);
+        if let Some(session) = &one.session {
+            let _ = writeln!(
+                text,
+                "     Now   {} (for {} s); turn: {}; then: {}",
+                session.why, session.seconds, session.turn, session.next
+            );
+        }
+        if let Some(seconds) = one.next_try_seconds.filter(|_| one.session.is_none()) {
+            let _ = writeln!(text, "     Tried again in {seconds} s, or at once: custodia queue --now");
+        }
+    }
+    text
+}
+
+/// How fast content leaves.
+pub(crate) fn pace(pace: &Pace) -> String {
+    let rate = |rate: &str| if rate == "off" { "no limit".to_owned() } else { format!("{rate} bytes a second") };
+    let now = pace.now.as_deref().map_or_else(|| "no node runs here".to_owned(), rate);
+    let wished = pace.wished.as_deref().map_or_else(|| "nothing".to_owned(), rate);
+    let configured = pace.configured.as_deref().unwrap_or("nothing");
+    format!("Content leaves with {now}.\n     Asked for      {wished}\n     custodia.toml  {configured}\n")
 }
 
 /// What others handed over.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use custodia_exchange::message::Wish;
 use custodia_exchange::stream::{HEADER_BYTES, StreamHeader};
 use custodia_exchange::{
-    Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session,
+    Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session, Waiting,
 };
 use custodia_format::Hash;
 use quinn::{Connection, RecvStream, SendStream};
@@ -27,6 +27,7 @@ use crate::fetch::{Fetcher, ToFetch};
 use crate::host::{Host, Peer};
 use crate::link::Command;
 use crate::progress::{Receiving, Sending};
+use crate::throttle::Throttle;
 use crate::transport::{FRAME, HANDSHAKE};
 
 /// Bytes of frames that wait for the link before no more of the peer's are read.
@@ -67,6 +68,9 @@ pub(crate) struct Driver {
     notes_sender: mpsc::Sender<ToDriver>,
     headers: JoinSet<Option<(StreamHeader, RecvStream)>>,
     waiting: Waiters,
+    /// What the host was told that the session waits for.
+    told: Option<Waiting>,
+    throttle: Arc<Throttle>,
     /// Close when nothing is under way.
     closing: bool,
     /// Close with this code as soon as what was said before is out.
@@ -87,6 +91,7 @@ impl Driver {
         host: Arc<dyn Host>,
         peer: Peer,
         connected: Option<oneshot::Sender<()>>,
+        throttle: Arc<Throttle>,
     ) -> Self {
         let (notes_sender, notes) = mpsc::channel(64);
         Self {
@@ -103,6 +108,8 @@ impl Driver {
             notes_sender,
             headers: JoinSet::new(),
             waiting: Waiters { connected, ..Waiters::default() },
+            told: None,
+            throttle,
             closing: false,
             last_code: None,
         }
@@ -126,6 +133,7 @@ impl Driver {
         if let Some(receiving) = self.receiving.take() {
             receiving.let_go().await;
         }
+        self.host.waits(&self.peer, None);
         end
     }
 
@@ -143,6 +151,7 @@ impl Driver {
             if let Err(fault) = self.settle() {
                 return End::Misbehaved(fault);
             }
+            self.tell_waiting();
             if let Some(code) = self.last_code.filter(|_| self.outbox.is_empty()) {
                 return End::ByUs(code);
             }
@@ -231,7 +240,8 @@ impl Driver {
             }
             Output::Serve(want) => {
                 let sending = self.sending.get_or_insert_with(|| {
-                    Sending::new(want.release, self.host.clone(), self.peer.clone(), self.connection.clone())
+                    let (connection, throttle) = (self.connection.clone(), self.throttle.clone());
+                    Sending::new(want.release, self.host.clone(), self.peer.clone(), connection, throttle)
                 });
                 if sending.under_way() >= SERVED_AT_ONCE {
                     return Err(PeerFault::TooMany { what: "wants at once", limit: SERVED_AT_ONCE });
@@ -303,6 +313,7 @@ impl Driver {
                 self.session.push(digest);
             }
             Command::Close => self.closing = true,
+            Command::HangUp => self.last_code = Some(Code::Done),
         }
     }
 
@@ -345,6 +356,13 @@ impl Driver {
         let receiving = self.receiving.as_mut().and_then(Receiving::news);
         for event in [sending, receiving].into_iter().flatten() {
             self.host.observe(&self.peer, &event);
+        }
+    }
+
+    fn tell_waiting(&mut self) {
+        let waiting = Some(self.session.waiting());
+        if std::mem::replace(&mut self.told, waiting) != waiting {
+            self.host.waits(&self.peer, waiting);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::driver::Driver;
 use crate::end::End;
 use crate::host::{Host, Peer};
 use crate::link::Link;
+use crate::throttle::Throttle;
 use crate::tls::{self, NO_NAME, Pin, TlsSetup};
 use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE};
 
@@ -33,6 +34,7 @@ struct Inner {
     key: SigningKey,
     handshakes: AtomicUsize,
     places: Arc<Places>,
+    throttle: Arc<Throttle>,
 }
 
 /// The socket could not be had. Our own side's fault.
@@ -99,7 +101,8 @@ impl Endpoint {
         let udp = std::net::UdpSocket::bind(address).map_err(failed)?;
         let runtime = quinn::default_runtime().ok_or_else(|| failed(std::io::Error::other("no runtime")))?;
         let socket = quinn::Endpoint::new(transport::endpoint(&key), Some(server), udp, runtime).map_err(failed)?;
-        let inner = Inner { socket, host, key, handshakes: AtomicUsize::new(0), places: Arc::default() };
+        let (places, throttle) = (Arc::default(), Arc::default());
+        let inner = Inner { socket, host, key, handshakes: AtomicUsize::new(0), places, throttle };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -109,6 +112,11 @@ impl Endpoint {
     /// What the system says.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.inner.socket.local_addr()
+    }
+
+    /// How fast content leaves, on all links together.
+    pub fn throttle(&self) -> &Throttle {
+        &self.inner.throttle
     }
 
     /// Takes calls until the endpoint is closed. Each connection runs in a task of its own.
@@ -157,7 +165,13 @@ impl Endpoint {
         let (connected, hello_read) = oneshot::channel();
         let (commands, told) = mpsc::channel(16);
         let (ended, end) = watch::channel(None);
-        let driver = Driver::new(connection, self.inner.host.clone(), peer.clone(), Some(connected));
+        let driver = Driver::new(
+            connection,
+            self.inner.host.clone(),
+            peer.clone(),
+            Some(connected),
+            self.inner.throttle.clone(),
+        );
         tokio::spawn(async move {
             let end = driver.run(control, told).await;
             let _ = ended.send(Some(end));
@@ -190,7 +204,7 @@ impl Inner {
             return close(Code::TooSlow);
         };
         let (_commands, told) = mpsc::channel(1);
-        let driver = Driver::new(connection, self.host.clone(), peer, None);
+        let driver = Driver::new(connection, self.host.clone(), peer, None, self.throttle.clone());
         driver.run(control, told).await;
     }
 }

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use custodia_exchange::{
-    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Wanted,
+    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Waiting, Wanted,
 };
 use custodia_format::Hash;
 use custodia_format::key::{KeyId, PublicKey};
@@ -162,6 +162,11 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// A refusal ends this transfer.
     fn incoming(&self, peer: &Peer, release: &Hash) -> Result<Arc<dyn Incoming>, Refused>;
+
+    /// Told what the session with this peer waits for, whenever that changes; none when the session is over. Must not block.
+    fn waits(&self, peer: &Peer, waiting: Option<Waiting>) {
+        let _ = (peer, waiting);
+    }
 
     /// Told about progress, at most some hundred times a second. Must not block for long.
     fn observe(&self, peer: &Peer, event: &Event) {

@@ -13,6 +13,7 @@ mod link;
 mod progress;
 mod receive;
 mod serve;
+mod throttle;
 mod tls;
 pub mod transport;
 
@@ -20,4 +21,5 @@ pub use end::End;
 pub use endpoint::{BindError, ConnectError, Endpoint};
 pub use host::{DocumentSink, Host, Incoming, ItemBytes, Outgoing, Peer};
 pub use link::{Delivered, Link, LinkError};
+pub use throttle::Throttle;
 pub use tls::{ALPN, TlsSetup};

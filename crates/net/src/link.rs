@@ -14,6 +14,7 @@ pub(crate) enum Command {
     Deliver { release: Hash, reply: oneshot::Sender<(Phase, u64)> },
     Push { digest: Hash, reply: oneshot::Sender<Result<(), Refused>> },
     Close,
+    HangUp,
 }
 
 /// A connection to a peer whose hello was read.
@@ -100,6 +101,12 @@ impl Link {
     pub async fn close(&self) -> End {
         // A driver that is gone has its end already.
         let _ = self.commands.send(Command::Close).await;
+        self.ended().await
+    }
+
+    /// Closes the connection now, whatever is under way. What is proven at the peer stays proven.
+    pub async fn hang_up(&self) -> End {
+        let _ = self.commands.send(Command::HangUp).await;
         self.ended().await
     }
 

@@ -15,7 +15,8 @@ use crate::driver::ToDriver;
 use crate::fetch::ToFetch;
 use crate::host::{Host, Outgoing, Peer};
 use crate::receive::Tally;
-use crate::serve::{ServeError, open_document, serve_document, serve_ranges};
+use crate::serve::{ServeError, Way, open_document, serve_document, serve_ranges};
+use crate::throttle::Throttle;
 
 /// A package of ours that is being served. Dropping it stops its streams.
 pub(crate) struct Sending {
@@ -32,11 +33,18 @@ struct Source {
     connection: Connection,
     outgoing: OnceCell<Arc<dyn Outgoing>>,
     sent: Arc<AtomicU64>,
+    throttle: Arc<Throttle>,
 }
 
 impl Sending {
-    pub(crate) fn new(release: Hash, host: Arc<dyn Host>, peer: Arc<Peer>, connection: Connection) -> Self {
-        let source = Source { host, peer, connection, outgoing: OnceCell::new(), sent: Arc::default() };
+    pub(crate) fn new(
+        release: Hash,
+        host: Arc<dyn Host>,
+        peer: Arc<Peer>,
+        connection: Connection,
+        throttle: Arc<Throttle>,
+    ) -> Self {
+        let source = Source { host, peer, connection, outgoing: OnceCell::new(), sent: Arc::default(), throttle };
         Self { release, source: Arc::new(source), tasks: JoinSet::new(), told: 0 }
     }
 
@@ -77,15 +85,15 @@ impl Sending {
 impl Source {
     async fn serve(&self, release: Hash, what: Wish, driver: &mpsc::Sender<ToDriver>) -> Result<(), ServeError> {
         let outgoing = self.outgoing.get_or_try_init(|| self.open(release)).await.map_err(ServeError::Refused)?.clone();
-        let connection = self.connection.clone();
+        let way = Way { connection: self.connection.clone(), throttle: self.throttle.clone() };
         match what {
-            Wish::Ranges(ranges) => serve_ranges(connection, outgoing, ranges, self.sent.clone()).await,
+            Wish::Ranges(ranges) => serve_ranges(way, outgoing, ranges, self.sent.clone()).await,
             Wish::Document(document) => {
                 let root = outgoing.root();
                 let (bytes, reader) = open_document(outgoing, document).await.map_err(ServeError::Refused)?;
                 let announce = ToDriver::Announce { release, document, bytes };
                 driver.send(announce).await.map_err(|_| ServeError::Gone)?;
-                serve_document(connection, root, document, bytes, reader).await
+                serve_document(way, root, document, bytes, reader).await
             }
         }
     }

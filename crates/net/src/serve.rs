@@ -16,6 +16,7 @@ use quinn::{Connection, SendStream, VarInt};
 use tokio::sync::mpsc;
 
 use crate::host::{ItemBytes, Outgoing};
+use crate::throttle::Throttle;
 
 /// Buffers of a stream that are read and not yet written.
 const READ_AHEAD: usize = 2;
@@ -35,9 +36,16 @@ pub(crate) enum ServeError {
     Gone,
 }
 
+/// The way to a peer.
+pub(crate) struct Way {
+    pub(crate) connection: Connection,
+    /// Shared by all who send.
+    pub(crate) throttle: Arc<Throttle>,
+}
+
 /// Sends what is wanted on a stream of its own. `sent` counts bytes of content, and of midstates.
 pub(crate) async fn serve_ranges(
-    connection: Connection,
+    way: Way,
     outgoing: Arc<dyn Outgoing>,
     ranges: Vec<WantRange>,
     sent: Arc<AtomicU64>,
@@ -45,21 +53,19 @@ pub(crate) async fn serve_ranges(
     let Some(first) = ranges.first() else { return Ok(()) };
     let first = First::Chunks { record: first.record, first_chunk: first.first_chunk, count: first.count };
     let header = StreamHeader { root: outgoing.root(), first };
-    let stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
-    pump(stream, header, sent, move |out| read_ranges(&*outgoing, &ranges, out)).await
+    pump(way, header, sent, move |out| read_ranges(&*outgoing, &ranges, out)).await
 }
 
 /// Sends a document, already opened, on a stream of its own.
 pub(crate) async fn serve_document(
-    connection: Connection,
+    way: Way,
     root: custodia_format::Hash,
     document: Document,
     bytes: u64,
     reader: Box<dyn Read + Send>,
 ) -> Result<(), ServeError> {
     let header = StreamHeader { root, first: First::Document(document) };
-    let stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
-    pump(stream, header, Arc::default(), move |out| read_document(reader, bytes, out)).await
+    pump(way, header, Arc::default(), move |out| read_document(reader, bytes, out)).await
 }
 
 /// Opens a document on a blocking thread.
@@ -71,20 +77,22 @@ pub(crate) async fn open_document(
 }
 
 async fn pump(
-    mut stream: SendStream,
+    way: Way,
     header: StreamHeader,
     sent: Arc<AtomicU64>,
     read: impl FnOnce(&mut Buffers) -> Result<(), ServeError> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let Way { connection, throttle } = way;
+    let mut stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
     let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
         let mut out = Buffers { sender, buffer: Vec::new() };
         read(&mut out)?;
         out.flush()
     });
-    write(&mut stream, header.to_bytes().to_vec().into(), &AtomicU64::new(0)).await?;
+    write(&mut stream, &throttle, header.to_bytes().to_vec().into(), &AtomicU64::new(0)).await?;
     while let Some(buffer) = buffers.recv().await {
-        write(&mut stream, buffer.into(), &sent).await?;
+        write(&mut stream, &throttle, buffer.into(), &sent).await?;
     }
     let read = reader.await.unwrap_or(Err(ServeError::Refused(Code::Internal.into())));
     match &read {
@@ -96,10 +104,16 @@ async fn pump(
     read
 }
 
-async fn write(stream: &mut SendStream, mut bytes: bytes::Bytes, sent: &AtomicU64) -> Result<(), ServeError> {
+async fn write(
+    stream: &mut SendStream,
+    throttle: &Throttle,
+    mut bytes: bytes::Bytes,
+    sent: &AtomicU64,
+) -> Result<(), ServeError> {
     while !bytes.is_empty() {
         let part = bytes.split_to(bytes.len().min(FLOOR_BYTES));
         let length = part.len() as u64;
+        throttle.pass(part.len()).await;
         match tokio::time::timeout(SLOWEST, stream.write_chunk(part)).await {
             Ok(Ok(())) => sent.fetch_add(length, Ordering::Relaxed),
             Ok(Err(_)) => return Err(ServeError::Gone),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::auditors::Auditors;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
+use crate::sending::Sending;
 use crate::time_stamps::TimeStamps;
 
 /// The configuration of a node. Everything else about it follows from its card and its ledger.
@@ -34,6 +35,9 @@ pub struct Config {
     /// Outside readers of the ledger; when absent nothing is served to them.
     #[serde(default)]
     pub auditors: Option<Auditors>,
+    /// How fast content may leave; as fast as the link takes it when absent.
+    #[serde(default)]
+    pub sending: Option<Sending>,
     /// Services that stamp this ledger's checkpoints; when absent none is asked.
     #[serde(default, rename = "time-stamps")]
     pub time_stamps: Option<TimeStamps>,
@@ -149,6 +153,10 @@ impl Config {
              scrub_days = {}\n\n\
              # Within how many seconds after the ledger has grown its peers are called to cosign it. 0: they are not.\n\
              witness_seconds = {}\n\n\
+             # How fast content may leave, to all peers together, in bytes a second (32k or more), and from when on (UTC).\n\
+             # What is signed always goes at once. As fast as the link takes it when this section is absent.\n\
+             # [sending]\n\
+             # limit = \"08:00,512k 19:00,off\"\n\n\
              # Outside readers of the ledger, over HTTP (TCP): its checkpoint and tiles, and nothing else. Nothing is served\n\
              # when this section is absent; without \"allow\" this machine alone is answered.\n\
              # [auditors]\n\
@@ -184,6 +192,7 @@ mod tests {
             scrub: scrub_default(),
             witness: witness_default(),
             auditors: None,
+            sending: None,
             time_stamps: None,
         };
         config.write_new(&home).unwrap();

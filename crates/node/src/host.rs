@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use custodia_exchange::message::More;
 use custodia_exchange::{
-    AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, GivenBack, Hello, NeedsIt, Refused, Signed,
+    AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, GivenBack, Hello, NeedsIt, Refused, Signed, Waiting,
 };
 use custodia_format::Hash;
 use custodia_format::body::{Body, Consignment};
@@ -366,6 +366,10 @@ impl Host for Station {
 
     fn incoming(&self, peer: &Peer, release: &Hash) -> Result<Arc<dyn Incoming>, Refused> {
         receive::open(&self.node, peer, release).map_err(refused)
+    }
+
+    fn waits(&self, peer: &Peer, waiting: Option<Waiting>) {
+        self.watch.waits(peer.root, waiting);
     }
 
     fn observe(&self, _: &Peer, event: &Event) {

@@ -93,6 +93,7 @@ pub fn init(home: &Home, founding: &Founding) -> Result<Made, Failure> {
         scrub: config::scrub_default(),
         witness: config::witness_default(),
         auditors: None,
+        sending: None,
         time_stamps: None,
     }
     .write_new(home)?;

@@ -36,6 +36,7 @@ mod peers;
 mod proofs;
 mod receive;
 mod scrub;
+pub mod sending;
 mod serve;
 mod stick;
 pub mod time_stamps;

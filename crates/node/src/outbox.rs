@@ -5,10 +5,12 @@
 //! between attempts lives in memory. Those to whom nothing is owed are called by the witness round.
 
 mod round;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use custodia_format::Hash;
@@ -16,7 +18,7 @@ use custodia_format::body::Body;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_net::{ConnectError, Endpoint, Link, LinkError, Peer};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,6 +29,7 @@ use crate::watch::{News, Watch};
 use crate::{Node, author, edge, keys, proofs};
 
 use round::Round;
+pub(crate) use wishes::{Wishes, parse_rate, print_rate};
 
 /// How long an outbox without work sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -40,8 +43,9 @@ pub(crate) struct Online {
     endpoint: Endpoint,
     watch: Arc<Watch>,
     wake: Notify,
-    /// Why the last attempt at each authority came to nothing; none after one that did not.
-    failures: Mutex<HashMap<KeyId, Failure>>,
+    /// Why the last attempt at each authority came to nothing, and when the next one is made; none after one that did not.
+    failures: Mutex<HashMap<KeyId, (Failure, Instant)>>,
+    wishes: watch::Sender<Wishes>,
 }
 
 impl std::fmt::Debug for Online {
@@ -80,6 +84,7 @@ impl Online {
         let online = Self::to_ask(node, address)?;
         node.set_online(Some(online.clone()));
         tokio::spawn(run(node.clone(), online.clone()));
+        tokio::spawn(keep_pace(node.clone(), online.clone()));
         Ok(online)
     }
 
@@ -88,7 +93,10 @@ impl Online {
         let watch = Arc::new(Watch::new());
         let station = Arc::new(Station::new(node.clone(), watch.clone()));
         let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
-        Ok(Arc::new(Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default() }))
+        let wishes = watch::Sender::new(Wishes::of(node.home()));
+        let online = Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default(), wishes };
+        online.set_pace(node);
+        Ok(Arc::new(online))
     }
 
     /// The address that was taken.
@@ -108,13 +116,54 @@ impl Online {
 
     /// There may be something to deliver: look now, and forget what went wrong before.
     pub(crate) fn wake(&self) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.failures().clear();
         self.wake.notify_one();
     }
 
     /// Why the last attempt at an authority came to nothing.
     pub(crate) fn last_failure(&self, peer: &KeyId) -> Option<Failure> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(peer).cloned()
+        self.failures().get(peer).map(|(failure, _)| failure.clone())
+    }
+
+    /// In how many seconds an authority is tried again after an attempt that came to nothing.
+    pub(crate) fn next_try_seconds(&self, peer: &KeyId) -> Option<u64> {
+        let at = self.failures().get(peer).map(|(_, at)| *at)?;
+        Some(at.saturating_duration_since(Instant::now()).as_secs())
+    }
+
+    /// How fast content leaves now, in bytes a second.
+    pub(crate) fn rate(&self) -> Option<NonZeroU64> {
+        self.endpoint.throttle().rate()
+    }
+
+    /// People want something else of the outbox from now on.
+    pub(crate) fn wish(&self, node: &Node, wishes: Wishes) {
+        self.wishes.send_replace(wishes);
+        self.set_pace(node);
+        self.wake.notify_one();
+    }
+
+    /// Sets the limit that holds now; says for how many seconds it does.
+    fn set_pace(&self, node: &Node) -> u64 {
+        let wished = self.wishes.borrow().limit;
+        let (rate, seconds) = match (wished, &node.config().sending) {
+            (Some(limit), _) => (NonZeroU64::new(limit), PACE_SECONDS),
+            (None, Some(sending)) => sending.at(edge::now().unix()),
+            (None, None) => (None, PACE_SECONDS),
+        };
+        self.endpoint.throttle().set(rate);
+        seconds
+    }
+
+    /// Waits until somebody says that a release is to wait.
+    async fn paused(&self, release: &Hash) {
+        let mut wishes = self.wishes.subscribe();
+        // Its sender is ours.
+        let _ = wishes.wait_for(|wishes| wishes.is_paused(release)).await;
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<KeyId, (Failure, Instant)>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the peers that this node goes down, and gives the socket back.
@@ -129,12 +178,22 @@ impl Online {
         self.endpoint.close().await;
     }
 
-    fn remember(&self, peer: KeyId, outcome: Option<Failure>) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remember(&self, peer: KeyId, outcome: Option<(Failure, Instant)>) {
         match outcome {
-            Some(failure) => drop(failures.insert(peer, failure)),
-            None => drop(failures.remove(&peer)),
+            Some(failed) => drop(self.failures().insert(peer, failed)),
+            None => drop(self.failures().remove(&peer)),
         }
+    }
+}
+
+/// The longest that a limit holds before it is looked at again: this machine's clock may be set meanwhile.
+const PACE_SECONDS: u64 = 60;
+
+/// Keeps the limit that the time of day asks for.
+async fn keep_pace(node: Arc<Node>, online: Arc<Online>) {
+    while node.online().is_some_and(|now| Arc::ptr_eq(&now, &online)) {
+        let seconds = online.set_pace(&node).clamp(1, PACE_SECONDS);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 }
 
@@ -145,8 +204,8 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
     let mut attempts: JoinSet<(KeyId, Purpose, Result<(), Failure>)> = JoinSet::new();
     let mut under_way: BTreeSet<KeyId> = BTreeSet::new();
     while node.online().is_some_and(|now| Arc::ptr_eq(&now, &online)) {
-        let (looked, began) = (node.clone(), round.began());
-        let look = move || Ok((work(&looked)?, Round::lacking(&looked, began)));
+        let (looked, began, wishes) = (node.clone(), round.began(), online.wishes.borrow().clone());
+        let look = move || Ok((work(&looked, &wishes)?, Round::lacking(&looked, began)));
         let found = tokio::task::spawn_blocking(look).await;
         let found = found.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
         let (work, lacking) = found.unwrap_or_else(|failure| {
@@ -201,9 +260,10 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
                     let patience = patience.entry(peer).or_default();
                     patience.failures = patience.failures.saturating_add(1);
                     let seconds = wait_seconds(patience.failures);
-                    patience.not_before = Some(Instant::now() + Duration::from_secs(seconds));
+                    let again = Instant::now() + Duration::from_secs(seconds);
+                    patience.not_before = Some(again);
                     tracing::info!(code = failure.code.as_str(), seconds, "an attempt to deliver came to nothing");
-                    online.remember(peer, Some(failure.clone()));
+                    online.remember(peer, Some((failure.clone(), again)));
                     online.watch.news(News::Attempt(peer, Box::new(failure), seconds));
                 }
             }
@@ -219,11 +279,14 @@ fn wait_seconds(failures: u32) -> u64 {
     wait + jitter
 }
 
-/// Who must still get what.
-fn work(node: &Node) -> Result<BTreeMap<KeyId, Work>, Failure> {
+/// Who must still get what, but for what is to wait.
+fn work(node: &Node, wishes: &Wishes) -> Result<BTreeMap<KeyId, Work>, Failure> {
     let mut all: BTreeMap<KeyId, Work> = BTreeMap::new();
-    for (peer, releases) in open_releases(node)? {
-        all.entry(peer).or_default().releases = releases;
+    for (peer, mut releases) in open_releases(node)? {
+        releases.retain(|release| !wishes.is_paused(release));
+        if !releases.is_empty() {
+            all.entry(peer).or_default().releases = releases;
+        }
     }
     for authority in node.peers().all() {
         let peer = Peer { root: authority.root, name: authority.name.clone() };
@@ -264,7 +327,15 @@ async fn attempt(node: &Arc<Node>, online: &Online, root: &KeyId, work: Work) ->
     let link = connect(online, &authority).await?;
     let mut refused = None;
     for release in work.releases {
-        match link.deliver(release).await {
+        let delivered = tokio::select! {
+            delivered = link.deliver(release) => delivered,
+            // What is proven at the peer stays proven; it goes on when somebody says so.
+            () = online.paused(&release) => {
+                link.hang_up().await;
+                return Ok(());
+            }
+        };
+        match delivered {
             // A refusal is an answer: it is in our ledger, and nothing is owed any more.
             Ok(_) | Err(LinkError::Declined { .. }) => {}
             Err(error @ LinkError::Refused(_)) => refused = Some(Failure::from(error)),

@@ -1,6 +1,10 @@
-//! Who wants to know how deliveries go: a broadcast that forgets what a slow listener misses.
+//! Who wants to know how deliveries go: a broadcast that forgets what a slow listener misses; and what each session waits for.
 
-use custodia_exchange::Event;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use custodia_exchange::{Event, Waiting};
 use custodia_format::key::KeyId;
 use tokio::sync::broadcast;
 
@@ -20,11 +24,32 @@ pub(crate) enum News {
 
 /// Where news are told and heard.
 #[derive(Debug)]
-pub(crate) struct Watch(broadcast::Sender<News>);
+pub(crate) struct Watch {
+    news: broadcast::Sender<News>,
+    /// What the session with each peer waits for, and since when.
+    waiting: Mutex<HashMap<KeyId, (Waiting, Instant)>>,
+}
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(WAITING))
+        Self { news: broadcast::Sender::new(WAITING), waiting: Mutex::default() }
+    }
+
+    /// The session with a peer waits for something else now, or is over.
+    pub(crate) fn waits(&self, peer: KeyId, waiting: Option<Waiting>) {
+        match waiting {
+            Some(waiting) => drop(self.waiting().insert(peer, (waiting, Instant::now()))),
+            None => drop(self.waiting().remove(&peer)),
+        }
+    }
+
+    /// What the session with a peer waits for, and for how long it has; none without a session.
+    pub(crate) fn waits_for(&self, peer: &KeyId) -> Option<(Waiting, Duration)> {
+        self.waiting().get(peer).map(|(waiting, since)| (*waiting, since.elapsed()))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<KeyId, (Waiting, Instant)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells what a session did.
@@ -34,11 +59,11 @@ impl Watch {
 
     /// Tells it to everybody who listens; nobody is fine.
     pub(crate) fn news(&self, news: News) {
-        let _ = self.0.send(news);
+        let _ = self.news.send(news);
     }
 
     /// Listens from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<News> {
-        self.0.subscribe()
+        self.news.subscribe()
     }
 }

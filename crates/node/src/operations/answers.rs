@@ -47,6 +47,39 @@ pub struct Transfer {
     /// Why the last attempt of this process came to nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
+    /// In how many seconds the next attempt is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_seconds: Option<u64>,
+    /// Whether somebody said that it is to wait.
+    #[serde(default)]
+    pub paused: bool,
+    /// What the session with the recipient waits for, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionWaits>,
+}
+
+/// What a session waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionWaits {
+    /// Why it is not further, in a sentence.
+    pub why: String,
+    /// Whose turn it is: `ours`, `theirs` or `nobody`.
+    pub turn: String,
+    /// What happens then.
+    pub next: String,
+    /// For how many seconds it has been so.
+    pub seconds: u64,
+}
+
+/// How fast content leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Bytes a second, as `256k`, or `off` for no limit; none when no node runs here.
+    pub now: Option<String>,
+    /// What was asked for in place of the configuration.
+    pub wished: Option<String>,
+    /// What `custodia.toml` says.
+    pub configured: Option<String>,
 }
 
 /// How far a hand-over is.

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use custodia_exchange::Turn;
 use custodia_format::body::Body;
+use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_format::statement::Statement;
 use custodia_index::Row;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Transfer, TransferState};
+use super::answers::{Pace, SessionWaits, Transfer, TransferState};
 use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
-use crate::{Node, author, proofs};
+use crate::outbox::{Wishes, parse_rate, print_rate};
+use crate::{Node, author, packages, proofs};
 
 /// What was handed over, and how far it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +40,124 @@ impl Operation for Queue {
         }
         Ok(transfers)
     }
+}
+
+/// Why a package is not handed over yet: each of its hand-overs, and what the session with its recipient waits for.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueWhy {
+    /// The package, by a prefix of its id.
+    pub package: String,
+}
+
+impl Operation for QueueWhy {
+    const NAME: &'static str = "queue/why";
+    type Answer = Vec<Transfer>;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Vec<Transfer>, Failure> {
+        handed_over(node, &self.package, None)?.iter().map(|row| transfer(node, row)).collect()
+    }
+}
+
+/// Let a hand-over wait, or go on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueuePause {
+    /// The package, by a prefix of its id.
+    pub package: String,
+    /// To whom, by the name in the trust file; to everybody when nobody is named.
+    pub to: Option<String>,
+    /// Whether it is to wait.
+    pub pause: bool,
+}
+
+impl Operation for QueuePause {
+    const NAME: &'static str = "queue/pause";
+    type Answer = Vec<Transfer>;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Vec<Transfer>, Failure> {
+        let rows = handed_over(node, &self.package, self.to.as_deref())?;
+        let mut wishes = Wishes::of(node.home());
+        for row in &rows {
+            if self.pause { wishes.pause(&row.digest) } else { wishes.resume(&row.digest) }
+        }
+        wish(node, wishes)?;
+        rows.iter().map(|row| transfer(node, row)).collect()
+    }
+}
+
+/// How fast content may leave, until something else is said.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueLimit {
+    /// Bytes a second, as `256k`; `off` for no limit, `config` for what the configuration says. Only asked when absent.
+    pub limit: Option<String>,
+}
+
+impl Operation for QueueLimit {
+    const NAME: &'static str = "queue/limit";
+    type Answer = Pace;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Pace, Failure> {
+        let mut wishes = Wishes::of(node.home());
+        if let Some(limit) = &self.limit {
+            wishes.limit = match limit.as_str() {
+                "config" => None,
+                text => {
+                    let wrong = |found| {
+                        Failure::new(Code::Usage, "This is no limit.")
+                            .instead_of("bytes a second from 32k on, as 256k or 2M; off; config", found)
+                            .next("custodia queue limit 256k")
+                    };
+                    Some(parse_rate(text).map_err(wrong)?.map_or(0, std::num::NonZeroU64::get))
+                }
+            };
+            wish(node, wishes.clone())?;
+        }
+        let rate = |bytes| print_rate(std::num::NonZeroU64::new(bytes));
+        Ok(Pace {
+            now: node.online().map(|online| print_rate(online.rate())),
+            wished: wishes.limit.map(rate),
+            configured: node.config().sending.as_ref().map(ToString::to_string),
+        })
+    }
+}
+
+fn wish(node: &Node, wishes: Wishes) -> Result<(), Failure> {
+    wishes.save(node.home())?;
+    if let Some(online) = node.online() {
+        online.wish(node, wishes);
+    }
+    Ok(())
+}
+
+/// The releases of a package to this authority, or to anybody.
+fn handed_over(node: &Node, package: &str, to: Option<&str>) -> Result<Vec<Row>, Failure> {
+    let root = packages::find(node, package)?;
+    let to = to.map(|name| node.peers().named(name)).transpose()?.map(|peer| peer.root);
+    let mut rows = Vec::new();
+    for row in author::own_rows(node, &root)?.into_iter().filter(|row| row.kind == Kind::Release.to_string()) {
+        let body = author::statement(node, &row.digest)?.map(|statement| statement.body);
+        let is_to = |body: &Body| matches!(body, Body::Release(body) if to.is_none_or(|to| body.recipient.root == to));
+        if body.as_ref().is_some_and(is_to) && !proofs::is_lost(node, &row)? {
+            rows.push(row);
+        }
+    }
+    if rows.is_empty() {
+        return Err(Failure::new(Code::NotYet, "This package was not handed over.")
+            .at(root)
+            .next("custodia send PACKAGE --to NAME"));
+    }
+    Ok(rows)
+}
+
+/// What the session with a peer waits for.
+fn session(node: &Node, peer: &KeyId) -> Option<SessionWaits> {
+    let (waiting, since) = node.online()?.watch().waits_for(peer)?;
+    let turn = match waiting.turn {
+        Turn::Ours => "ours",
+        Turn::Theirs => "theirs",
+        Turn::Nobodys => "nobody",
+    };
+    let (why, next) = (waiting.why.to_owned(), waiting.next.to_owned());
+    Some(SessionWaits { why, turn: turn.to_owned(), next, seconds: since.as_secs() })
 }
 
 /// A hand-over of ours, as the ledger has it.
@@ -80,7 +201,17 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
         (TransferState::Received | TransferState::Refused, _) => (String::new(), "nobody", String::new()),
     };
     let is_open = matches!(state, TransferState::Released | TransferState::Consigned);
-    let last_failure = node.online().filter(|_| is_open).and_then(|online| online.last_failure(&body.recipient.root));
+    let online = node.online().filter(|_| is_open);
+    let root = &body.recipient.root;
+    let last_failure = online.as_ref().and_then(|online| online.last_failure(root));
+    let next_try_seconds = online.as_ref().and_then(|online| online.next_try_seconds(root));
+    let paused = is_open && Wishes::of(node.home()).is_paused(&release.digest);
+    let (why, turn, next) = if paused {
+        let next = format!("custodia queue resume {}", package.get(..16).unwrap_or(&package));
+        ("somebody here said that it is to wait".to_owned(), "ours", next)
+    } else {
+        (why, turn, next)
+    };
     Ok(Transfer {
         package,
         release: release.digest.to_string(),
@@ -92,5 +223,8 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
         receipt: receipt.map(|row| row.digest.to_string()),
         answer,
         last_failure,
+        next_try_seconds,
+        paused,
+        session: online.and_then(|_| session(node, root)),
     })
 }

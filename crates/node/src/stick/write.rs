@@ -22,7 +22,7 @@ use crate::operations::own_card;
 use crate::peers::Authority;
 use crate::watch::Watch;
 use crate::witness::{self, Whose};
-use crate::{Node, author, edge, home, outbox, packages};
+use crate::{Node, author, desk, edge, home, outbox, packages};
 
 /// Bytes of a volume, at most: a file that every file system can hold, and what a medium that is pulled too early may lose.
 const VOLUME_BYTES: u64 = 1 << 30;
@@ -76,7 +76,7 @@ pub(super) fn write(
 ) -> Result<Written, Failure> {
     node.may_sign()?;
     let memory = node.home().desk().join("stick").join(format!("{}.json", peer.root));
-    let mut record = remembered(node, &memory)?;
+    let mut record = remembered(node, &memory);
     let writing = Writing::of(node, peer, onto, &record, reporter)?;
     if onto.again {
         record.places.clear();
@@ -100,7 +100,7 @@ pub(super) fn write(
                 written.volumes += 1;
                 written.bytes += bytes;
                 record.places.clone_from(&places);
-                keep(&memory, &record)?;
+                desk::save(&memory, &record)?;
             }
             // The medium is full: of this volume nothing stays, what was written before does.
             Err(failure) if failure.code == Code::DiskFull && written.volumes > 0 => {
@@ -123,19 +123,12 @@ pub(super) fn write(
 }
 
 /// What is remembered of earlier media.
-fn remembered(node: &Node, path: &Path) -> Result<Record, Failure> {
-    let bytes = home::read_file(path, 16 << 20)?;
+fn remembered(node: &Node, path: &Path) -> Record {
     let ledger = node.config().ledger.to_string();
-    let record: Option<Record> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(match record {
+    match desk::load::<Record>(path) {
         Some(record) if record.ledger == ledger => record,
         record => Record { places: record.unwrap_or_default().places, ledger, sizes: BTreeSet::new() },
-    })
-}
-
-fn keep(path: &Path, record: &Record) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec(record).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    home::write_durably(path, &bytes)
+    }
 }
 
 /// A name that says nothing of whose it is.

@@ -1,0 +1,97 @@
+//! What people asked of the outbox: hand-overs that are to wait, and how fast content may leave. No evidence.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use custodia_format::Hash;
+use serde::{Deserialize, Serialize};
+
+use crate::desk;
+use crate::failure::Failure;
+use crate::home::Home;
+
+/// The least limit, in bytes a second: below it a peer would take a stream for one that is stuck.
+pub(crate) const LEAST_LIMIT: u64 = 32 << 10;
+
+/// What was asked for, as it stands in `desk/outbox.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Wishes {
+    /// Releases that wait until somebody says that they go on.
+    paused: BTreeSet<String>,
+    /// A limit in place of the configured one; 0 for none at all.
+    pub(crate) limit: Option<u64>,
+}
+
+impl Wishes {
+    /// What was asked for before; nothing where that cannot be read.
+    pub(crate) fn of(home: &Home) -> Self {
+        desk::load(&path(home)).unwrap_or_default()
+    }
+
+    pub(crate) fn save(&self, home: &Home) -> Result<(), Failure> {
+        desk::save(&path(home), self)
+    }
+
+    pub(crate) fn is_paused(&self, release: &Hash) -> bool {
+        self.paused.contains(&release.to_string())
+    }
+
+    pub(crate) fn pause(&mut self, release: &Hash) {
+        self.paused.insert(release.to_string());
+    }
+
+    pub(crate) fn resume(&mut self, release: &Hash) {
+        self.paused.remove(&release.to_string());
+    }
+}
+
+fn path(home: &Home) -> PathBuf {
+    home.desk().join("outbox.json")
+}
+
+/// Bytes a second as people write them: `256k`, `2M`, a number; `off` for no limit.
+pub(crate) fn parse_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let (number, unit) = match text.strip_suffix(['k', 'M', 'G']) {
+        Some(number) if text.ends_with('k') => (number, 1 << 10),
+        Some(number) if text.ends_with('M') => (number, 1 << 20),
+        Some(number) => (number, 1 << 30),
+        None => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let bytes = bytes.filter(|bytes| *bytes >= LEAST_LIMIT).and_then(NonZeroU64::new);
+    bytes
+        .map(Some)
+        .ok_or_else(|| format!("\"{text}\"; it is a number of bytes a second from 32k on, as 256k or 2M, or off"))
+}
+
+/// A rate in the words of [`parse_rate`].
+pub(crate) fn print_rate(rate: Option<NonZeroU64>) -> String {
+    let Some(bytes) = rate.map(NonZeroU64::get) else { return "off".to_owned() };
+    let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")];
+    let unit = units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(unit, letter)| format!("{}{letter}", bytes / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_read_as_people_write_them() {
+        for (text, bytes) in
+            [("32k", 32 << 10), ("256k", 256 << 10), ("2M", 2 << 20), ("1G", 1 << 30), ("40000", 40_000)]
+        {
+            let rate = parse_rate(text).unwrap();
+            assert_eq!(rate.map(NonZeroU64::get), Some(bytes));
+            assert_eq!(print_rate(rate), text);
+        }
+        assert_eq!((parse_rate("off"), print_rate(None)), (Ok(None), "off".to_owned()));
+        for bad in ["", "k", "0", "31k", "1.5M", "-2M", "2 M", "2m", "99999999999G", "none"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+}
