@@ -20,7 +20,7 @@ use crate::host::{Host, Peer};
 use crate::link::Link;
 use crate::throttle::Throttle;
 use crate::tls::{self, NO_NAME, Pin, TlsSetup};
-use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE};
+use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE, Road};
 
 /// A node's socket. Cheap to clone.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl Endpoint {
         let crypto = tls::client(&self.inner.key, &pin)?;
         let crypto = QuicClientConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(transport::transport());
+        config.transport_config(transport::transport(Road::to(address.ip())));
         let unreachable = |why: String| ConnectError::Unreachable { address, why };
         let connecting =
             self.inner.socket.connect_with(config, address, NO_NAME).map_err(|error| unreachable(error.to_string()))?;

@@ -1,11 +1,13 @@
 //! QUIC's limits, every one set by us: quinn's own defaults are for the open web (docs/spec/wire.md §6).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use custodia_format::Hash;
 use custodia_format::key::SigningKey;
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
@@ -42,8 +44,34 @@ const SEND_WINDOW: u64 = 16 << 20;
 /// Largest datagram that is tried: loopback and jumbo networks carry far more than Ethernet's 1,500.
 const LARGEST_DATAGRAM: u16 = 16 * 1024;
 
+/// What lies between us and a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Road {
+    /// Nothing but this machine's memory.
+    Loopback,
+    /// A network, of which nobody can say beforehand how long it is or how much it loses.
+    Network,
+}
+
+impl Road {
+    /// The road to an address.
+    pub(crate) fn to(address: IpAddr) -> Self {
+        if address.to_canonical().is_loopback() { Self::Loopback } else { Self::Network }
+    }
+
+    /// How the speed of a connection is found (docs/benchmarks.md, "Bad links"). CUBIC takes every loss for a full queue: on a
+    /// satellite link that loses two packets of a hundred it falls to a fiftieth of what the link carries. BBR measures
+    /// what arrives instead, and costs more work for each packet, which is felt only where nothing else is in the way.
+    fn controller(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Loopback => Arc::new(CubicConfig::default()),
+            Self::Network => Arc::new(BbrConfig::default()),
+        }
+    }
+}
+
 /// The transport of both sides.
-pub(crate) fn transport() -> Arc<TransportConfig> {
+pub(crate) fn transport(road: Road) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(LARGEST_DATAGRAM);
@@ -59,6 +87,7 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .datagram_send_buffer_size(0)
         .mtu_discovery_config(Some(mtu))
         .enable_segmentation_offload(true)
+        .congestion_controller_factory(road.controller())
         .allow_spin(false);
     Arc::new(config)
 }
@@ -82,7 +111,8 @@ pub(crate) fn endpoint(key: &SigningKey) -> EndpointConfig {
 /// The server's side of a configuration: what a stranger may cost.
 pub(crate) fn guard(config: &mut quinn::ServerConfig) {
     config
-        .transport_config(transport())
+        // Content travels from whoever calls; what answers is small.
+        .transport_config(transport(Road::Network))
         .migration(false)
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
@@ -91,4 +121,26 @@ pub(crate) fn guard(config: &mut quinn::ServerConfig) {
     let mut tokens = quinn::ValidationTokenConfig::default();
     tokens.sent(0);
     config.validation_token_config(tokens);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_no_network() {
+        for (address, road) in [
+            ("127.0.0.1", Road::Loopback),
+            ("127.9.9.9", Road::Loopback),
+            ("::1", Road::Loopback),
+            ("::ffff:127.0.0.1", Road::Loopback),
+            ("10.0.0.1", Road::Network),
+            ("192.0.2.7", Road::Network),
+            ("::ffff:192.0.2.7", Road::Network),
+            ("fd00::1", Road::Network),
+            ("2001:db8::1", Road::Network),
+        ] {
+            assert_eq!(Road::to(address.parse().unwrap()), road, "{address}");
+        }
+    }
 }
