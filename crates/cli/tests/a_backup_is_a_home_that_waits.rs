@@ -85,6 +85,27 @@ fn where_nobody_can_be_asked_it_is_said_and_signing_goes_on() {
     assert!(doctor.contains("unconfirmed"), "{doctor}");
 }
 
+/// What cannot be listed is not taken for empty: such a backup would look whole and hold nothing.
+#[test]
+fn a_folder_that_cannot_be_listed_ends_the_backup() {
+    let place = Place::new();
+    let lab = place.found("lab.example");
+    lab.seals(&place.source(1, 1000));
+    for folder in ["objects", "manifests", "statements"] {
+        let backup = place.path(&format!("backup of {folder}"));
+        let (there, aside) = (lab.home.join(folder), place.path("aside"));
+        let ours = lab.serves();
+        std::fs::rename(&there, &aside).unwrap();
+        std::fs::write(&there, "no folder").unwrap();
+        lab.fails_changing("E-IO", 1, &[&"backup", &backup]).says("place", folder);
+        assert!(!backup.join("backup").exists(), "it is marked as whole");
+        std::fs::remove_file(&there).unwrap();
+        std::fs::rename(&aside, &there).unwrap();
+        ours.stop();
+    }
+    lab.asks(&[&"backup", &place.path("backup")]);
+}
+
 #[test]
 fn a_backup_is_no_home_and_no_home_is_a_backup() {
     let place = Place::new();

@@ -10,11 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use custodia_format::key::KeyId;
 use custodia_format::text::Label;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home, NewFile};
@@ -26,8 +25,6 @@ use crate::{Node, edge};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// So long nobody is asked again after nobody had answered.
 const AGAIN_SECONDS: i64 = 300;
-/// How often it is looked whether a peer was heard.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// What came of asking.
 #[derive(Debug, Default)]
@@ -79,7 +76,7 @@ async fn one(
     let told = async {
         tokio::select! {
             greeted = &mut call => greeted.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string()))),
-            () = heard(&node, &root), if until == Until::Heard => Ok(()),
+            () = node.heard().heard(&root), if until == Until::Heard => Ok(()),
         }
     };
     match timeout(patience, told).await {
@@ -89,12 +86,6 @@ async fn one(
         Ok(Err(failure)) => Err(failure),
         Err(_) => Err(Failure::new(Code::PeerUnreachable, "The peer did not tell in time what it saw of this ledger.")
             .instead_of(format!("an answer within {} s", patience.as_secs()), "none")),
-    }
-}
-
-async fn heard(node: &Node, peer: &KeyId) {
-    while node.heard().when(peer).is_none() {
-        sleep(LOOK).await;
     }
 }
 

@@ -10,7 +10,7 @@ use custodia_format::Hash;
 use custodia_vault::Vault;
 
 use crate::api::{Progress, Reporter};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::home;
 
 /// Files of a batch.
@@ -64,8 +64,16 @@ impl<'a> Copying<'a> {
     ) -> Result<(), Failure> {
         let mut folders = vec![PathBuf::from(name)];
         while let Some(folder) = folders.pop() {
-            if !home.join(&folder).is_dir() {
-                continue;
+            // What cannot be looked at is not taken for absent.
+            match fs::metadata(home.join(&folder)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Ok(metadata) if metadata.is_dir() => {}
+                _ => {
+                    return Err(Failure::new(Code::Io, "A folder of the home cannot be read.")
+                        .at(home.join(&folder).display())
+                        .safe("What was copied so far is no backup: its mark is not there.")
+                        .next("custodia ledger fsck --bytes"));
+                }
             }
             home::make_folder(&self.to.join(&folder))?;
             for from in home::list(&home.join(&folder))? {
@@ -89,7 +97,10 @@ impl<'a> Copying<'a> {
     /// Copies one file of a home, by its path from there. One that went away meanwhile is nothing to copy.
     pub(crate) fn file(&mut self, home: &Path, path: &Path, again: Again) -> Result<(), Failure> {
         let (from, to) = (home.join(path), self.to.join(path));
-        let Ok(metadata) = fs::metadata(&from) else { return Ok(()) };
+        let metadata = match fs::metadata(&from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata.map_err(|error| Failure::io(&error, &from))?,
+        };
         if is_there(&from, metadata.len(), &to, again)? {
             self.there += 1;
             return Ok(());

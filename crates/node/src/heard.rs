@@ -4,44 +4,30 @@
 //! must not act before they were asked waits here.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use custodia_format::key::KeyId;
+use tokio::sync::watch;
 
 /// The authorities whose hello and notes were taken in by this process, and when last.
 #[derive(Debug, Default)]
-pub struct Heard {
-    last: Mutex<HashMap<KeyId, Instant>>,
-    more: Condvar,
-}
+pub struct Heard(watch::Sender<HashMap<KeyId, Instant>>);
 
 impl Heard {
     /// An authority's hello and notes are taken in, and what counts of them is durable.
     pub(crate) fn mark(&self, peer: KeyId) {
-        self.last().insert(peer, Instant::now());
-        self.more.notify_all();
+        self.0.send_modify(|last| _ = last.insert(peer, Instant::now()));
     }
 
     /// When an authority was last heard by this process.
     pub fn when(&self, peer: &KeyId) -> Option<Instant> {
-        self.last().get(peer).copied()
+        self.0.borrow().get(peer).copied()
     }
 
-    /// Waits until all of these were heard, or the time is over; gives those who were not. It blocks its thread.
-    #[must_use]
-    pub fn wait(&self, peers: &[KeyId], patience: Duration) -> Vec<KeyId> {
-        let missing = |last: &HashMap<KeyId, Instant>| -> Vec<KeyId> {
-            peers.iter().filter(|peer| !last.contains_key(*peer)).copied().collect()
-        };
-        let waited = self.more.wait_timeout_while(self.last(), patience, |last| !missing(last).is_empty());
-        let (last, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        missing(&last)
-    }
-
-    fn last(&self) -> MutexGuard<'_, HashMap<KeyId, Instant>> {
-        // A map of marks is whole after any of them.
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until an authority was heard.
+    pub(crate) async fn heard(&self, peer: &KeyId) {
+        // The sender is ours, and lives as long as we do.
+        let _ = self.0.subscribe().wait_for(|last| last.contains_key(peer)).await;
     }
 }
 
@@ -49,19 +35,22 @@ impl Heard {
 mod tests {
     use super::*;
     use custodia_format::Hash;
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    #[test]
-    fn who_waits_goes_on_when_all_were_heard_or_the_time_is_over() {
+    #[tokio::test]
+    async fn who_waits_goes_on_when_the_one_was_heard_and_no_sooner() {
         let (one, other) = (KeyId(Hash::of(b"one")), KeyId(Hash::of(b"other")));
-        let heard = Heard::default();
-        assert_eq!(heard.wait(&[], Duration::ZERO), []);
-        heard.mark(one);
-        assert_eq!(heard.wait(&[one, other], Duration::from_millis(1)), [other]);
-        assert!(heard.when(&one).is_some() && heard.when(&other).is_none());
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| heard.wait(&[one, other], Duration::from_secs(60)));
-            heard.mark(other);
-            assert_eq!(waits.join().unwrap(), []);
+        let heard = Arc::new(Heard::default());
+        let waits = tokio::spawn({
+            let heard = heard.clone();
+            async move { heard.heard(&one).await }
         });
+        heard.mark(other);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waits.is_finished() && heard.when(&one).is_none() && heard.when(&other).is_some());
+        heard.mark(one);
+        waits.await.unwrap();
+        heard.heard(&one).await;
     }
 }
