@@ -358,3 +358,65 @@ fn unseal(file: BufReader<File>, secret: &SecretString, path: &Path) -> Result<i
             .next("ask the sender for the passphrase, by another way than the medium's")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    fn address() -> Address {
+        Address { from: KeyId(Hash::of(b"from")), to: KeyId(Hash::of(b"to")) }
+    }
+
+    /// A volume with a message, a document and two blocks of chunks.
+    fn written(path: &Path, passphrase: Option<&SecretString>) {
+        let mut volume = Writer::begin(path.to_owned(), address(), passphrase).unwrap();
+        volume.message(&Message::Notes(vec![b"a note".to_vec()])).unwrap();
+        let release = Hash::of(b"release");
+        let follows = Follows { release, document: custodia_exchange::Document::Manifest, bytes: 300 };
+        volume.document(follows, &mut Cursor::new(vec![7; 300])).unwrap();
+        for first_chunk in 0..2 {
+            let range = WantRange { record: 5, first_chunk, count: 1, midstates: first_chunk == 0 };
+            volume.chunks(release, range, &[9; 64][..64 * usize::from(first_chunk == 0)], &[1; 500]).unwrap();
+        }
+        let bytes = volume.end().unwrap();
+        assert_eq!(bytes, std::fs::metadata(path).unwrap().len());
+    }
+
+    /// Reads a volume to its end; gives how many blocks it has.
+    fn blocks(path: &Path, passphrase: Option<&SecretString>) -> Result<usize, Failure> {
+        let mut volume = Reader::open(path, passphrase)?;
+        let mut blocks = 0;
+        while let Some(block) = volume.next()? {
+            if let Block::Message(message) = block
+                && let Message::Follows(follows) = *message
+            {
+                volume.document(follows.bytes, |_| Ok(()))?;
+            }
+            blocks += 1;
+        }
+        assert_eq!(volume.address, address());
+        Ok(blocks)
+    }
+
+    #[test]
+    fn a_volume_reads_back_and_none_that_was_changed_or_cut_reads_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, passphrase) in [("0001.part", None), ("0001.age", Some(SecretString::from("words".to_owned())))] {
+            let path = folder.path().join(name);
+            written(&path, passphrase.as_ref());
+            assert_eq!(blocks(&path, passphrase.as_ref()).unwrap(), 4);
+            let whole = std::fs::read(&path).unwrap();
+            // Each try under a passphrase costs a third of a second.
+            let step = if passphrase.is_some() { whole.len() / 7 } else { 1 };
+            for at in (0..whole.len()).step_by(step) {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 0x41;
+                std::fs::write(&path, &flipped).unwrap();
+                assert!(blocks(&path, passphrase.as_ref()).is_err(), "{name}: byte {at}");
+                std::fs::write(&path, &whole[..at]).unwrap();
+                assert!(blocks(&path, passphrase.as_ref()).is_err(), "{name}: cut at {at}");
+            }
+        }
+    }
+}
