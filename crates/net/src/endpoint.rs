@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use custodia_format::key::{KeyId, PublicKey, SigningKey};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -21,6 +22,10 @@ use crate::link::Link;
 use crate::throttle::Throttle;
 use crate::tls::{self, NO_NAME, Pin, TlsSetup};
 use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE, Road};
+
+/// How long a socket stays to say once more that its connections are closed. It was said at once; where that was lost, and this
+/// too, the peer finds out by silence.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A node's socket. Cheap to clone.
 #[derive(Clone)]
@@ -186,7 +191,7 @@ impl Endpoint {
     /// Closes every connection now, telling the peers that this node goes down, and frees the socket.
     pub async fn close(&self) {
         self.inner.socket.close(VarInt::from_u32(u32::from(Code::Shutdown.number())), b"");
-        self.inner.socket.wait_idle().await;
+        let _ = timeout(GOODBYE, self.inner.socket.wait_idle()).await;
     }
 }
 

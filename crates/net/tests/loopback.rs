@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use authority::Authority;
-use custodia_exchange::{Code, Event, Phase};
+use custodia_exchange::{Code, Event, PeerFault, Phase};
 use custodia_format::Hash;
 use custodia_format::key::SigningKey;
 use custodia_net::{ConnectError, End, Endpoint, Link, LinkError};
@@ -317,6 +317,9 @@ async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gon
     tokio::spawn(async move { again.serve().await });
     let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 5))]);
     let told = tokio::time::timeout(Duration::from_secs(12), link.deliver(release)).await;
-    assert!(matches!(told.unwrap(), Err(LinkError::Ended(End::Lost(_)))));
+    // A runtime that goes away may still get the reset of its stream out, which a killed process cannot.
+    let told = told.unwrap();
+    let is_over = matches!(told, Err(LinkError::Ended(End::Lost(_) | End::Misbehaved(PeerFault::Stream(_)))));
+    assert!(is_over, "{told:?}");
     call().await.unwrap().deliver(release).await.unwrap();
 }
