@@ -128,15 +128,18 @@ pub(crate) fn open(base: Base, tiles: &Tiles, key: SigningKey) -> Result<Start, 
     }
     // Until the edge is known to be whole, readers are shown no more than what is public.
     let seen = public.as_ref().unwrap_or(&newest);
-    let poisoned = |why: String| {
+    let poisoned = |signed: &SignedCheckpoint, why: String| {
         mark_poisoned(storage.as_ref(), &why);
-        Ok(read_only(&storage, tiles, seen.clone(), Health::Poisoned { why }))
+        Ok(read_only(&storage, tiles, signed.clone(), Health::Poisoned { why }))
     };
     // Step 3: written anew, because after a failed sync the system may show bytes that the disk does not hold. Step 4.
     let bytes = bytes.get(..journal.bytes).unwrap_or_default();
     let written = begin_journal(storage.as_ref(), bytes).and_then(|()| write_files(storage.as_ref(), &staged));
     if let Err(error) = written {
-        return poisoned(error.to_string());
+        // What was answered can be read all the same, on a disk without room too: from the journal.
+        journal.records().for_each(|record| base.unwritten.add(record.stage.clone()));
+        let shown = if check_edge(tiles, held).is_ok() { &newest } else { seen };
+        return poisoned(shown, error.to_string());
     }
     // Step 5.
     let edge = match check_edge(tiles, held) {
@@ -155,7 +158,7 @@ pub(crate) fn open(base: Base, tiles: &Tiles, key: SigningKey) -> Result<Start, 
         false => begin_journal(storage.as_ref(), &journal.newest_bytes),
     });
     if let Err(error) = shown {
-        return poisoned(error.to_string());
+        return poisoned(&newest, error.to_string());
     }
     // Step 7: after a failed write everything is checked, not only the edge.
     if let Err(why) = check_after_poison(storage.as_ref(), &vkey) {

@@ -307,8 +307,22 @@ fn what_cannot_be_written_out_is_read_and_bounded() {
         ledger.prove(n, size).unwrap();
     }
     assert!(disk.calls().iter().any(extends));
-    // Nothing is lost when it ends so; and with room again it goes on.
+    // Nothing is lost when it ends so. Opened again while there is no room, it is read, and signs nothing.
     drop(ledger);
+    let full = disk.copy();
+    full.fail_from(0, Fault::Full, true);
+    full.only_fail("put");
+    let ledger = open(&full).unwrap();
+    assert!(matches!(ledger.health(), Health::Poisoned { why } if why.contains("no room")));
+    for n in 0..size {
+        let one = document(n);
+        assert_eq!(ledger.document(one.shelf, &digest(&one)).unwrap(), Some(one.bytes.clone()));
+        assert_eq!(ledger.index_of_digest(&digest(&one)), Some(n));
+        ledger.prove(n, size).unwrap();
+    }
+    assert!(matches!(ledger.append(documents(900..901)), Err(AppendError::Refused { .. })));
+    drop(ledger);
+    // With room again it goes on.
     disk.restart();
     let ledger = open(&disk).unwrap();
     assert_eq!((ledger.health(), ledger.size()), (Health::Signing, size));
