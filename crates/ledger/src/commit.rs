@@ -78,19 +78,19 @@ struct Held {
     newest: usize,
     /// Its last bytes, by which somebody else's are told.
     end: Vec<u8>,
-    /// Whether it was extended, and may have room at its end.
-    has_grown: bool,
 }
 
 impl Held {
     /// That of a journal of one record.
     fn of(record: &[u8]) -> Self {
-        Self { bytes: record.len(), newest: record.len(), end: end_of(record), has_grown: false }
+        let end = record.get(record.len().saturating_sub(COMPARED)..).unwrap_or_default().to_vec();
+        Self { bytes: record.len(), newest: record.len(), end }
     }
-}
 
-fn end_of(record: &[u8]) -> Vec<u8> {
-    record.get(record.len().saturating_sub(COMPARED)..).unwrap_or_default().to_vec()
+    /// Bytes of the records before the newest.
+    const fn earlier(&self) -> usize {
+        self.bytes - self.newest
+    }
 }
 
 /// Why a commit failed.
@@ -177,14 +177,14 @@ impl Committer {
         if self.storage.read_part(JOURNAL, at, record.len()).map_err(unknown)? != record {
             return Err(CommitError::Unknown { why: format!("{JOURNAL} holds other bytes than were written") });
         }
-        self.journal = Held { bytes: self.journal.bytes + record.len(), has_grown: true, ..Held::of(&record) };
+        self.journal = Held { bytes: self.journal.bytes + record.len(), ..Held::of(&record) };
         Ok(())
     }
 
     /// Whether so much is committed and not written out that it is time.
     pub(crate) fn is_due(&self) -> bool {
         let (documents, bytes) = self.unwritten.weight();
-        documents >= self.pace.documents || bytes.max(self.journal.bytes - self.journal.newest) >= self.pace.bytes
+        documents >= self.pace.documents || bytes.max(self.journal.earlier()) >= self.pace.bytes
     }
 
     /// Step 6, for everything that is committed: documents to their shelves and tiles to `ledger/`, then the public
@@ -199,7 +199,7 @@ impl Committer {
             self.unwritten.written();
             self.is_public = true;
         }
-        if self.journal.bytes - self.journal.newest >= self.pace.bytes {
+        if self.journal.earlier() >= self.pace.bytes {
             self.begin_anew()?;
         }
         Ok(())
@@ -208,14 +208,13 @@ impl Committer {
     /// Writes out what is left, and leaves a journal of one record: opening such a ledger changes none of its files.
     pub(crate) fn settle(&mut self) -> Result<(), CommitError> {
         self.write_out()?;
-        if self.journal.has_grown { self.begin_anew() } else { Ok(()) }
+        if self.journal.earlier() > 0 { self.begin_anew() } else { Ok(()) }
     }
 
     /// Leaves nothing in the journal but its newest record, which is written out as all before it.
     fn begin_anew(&mut self) -> Result<(), CommitError> {
         let unknown = |why: String| CommitError::Unknown { why };
-        let Held { bytes, newest, .. } = self.journal;
-        let record = self.storage.read_part(JOURNAL, (bytes - newest) as u64, newest);
+        let record = self.storage.read_part(JOURNAL, self.journal.earlier() as u64, self.journal.newest);
         let record = record.map_err(|error| unknown(error.to_string()))?;
         let found = Journal::parse(&record, &self.vkey).map_err(|error| unknown(error.to_string()))?;
         if found.newest.signed != self.newest {
@@ -264,8 +263,11 @@ fn step_2_root_again(plan: Plan, stage: Stage, tiles: &Tiles) -> Result<Checked,
 /// Step 3: the checkpoint.
 fn step_3_sign(checked: &Checked, key: &SigningKey, vkey: &Vkey) -> Result<SignedCheckpoint, CommitError> {
     let Stage { origin, size, root, .. } = &checked.stage;
+    sign(&Checkpoint { origin: origin.clone(), size: *size, root: *root }, key, vkey)
+}
+
+fn sign(checkpoint: &Checkpoint, key: &SigningKey, vkey: &Vkey) -> Result<SignedCheckpoint, CommitError> {
     let unknown = |why: String| CommitError::Unknown { why };
-    let checkpoint = Checkpoint { origin: origin.clone(), size: *size, root: *root };
     let note = checkpoint.sign(key).map_err(|error| unknown(error.to_string()))?;
     // Checked after signing: a fault in the signer must not reach a reader.
     SignedCheckpoint::check(note, vkey).map_err(|error| unknown(error.to_string()))
@@ -273,8 +275,7 @@ fn step_3_sign(checked: &Checked, key: &SigningKey, vkey: &Vkey) -> Result<Signe
 
 /// The first half of step 6, for the commits that run and for every start.
 pub(crate) fn write_files(storage: &dyn Storage, unwritten: &Unwritten) -> Result<(), StorageError> {
-    let files = unwritten.files();
-    storage.put(&files.iter().map(|(path, bytes)| NewFile { path, bytes }).collect::<Vec<_>>())
+    unwritten.with_files(|files| storage.put(files))
 }
 
 /// The second half: what readers see.
@@ -291,9 +292,7 @@ pub(crate) fn begin_journal(storage: &dyn Storage, records: &[u8]) -> Result<(),
 pub(crate) fn found(storage: &dyn Storage, key: &SigningKey, vkey: &Vkey) -> Result<Journal, CommitError> {
     let unknown = |why: String| CommitError::Unknown { why };
     let checkpoint = Checkpoint { origin: vkey.name().to_owned(), size: 0, root: Frontier::new().root() };
-    let note = checkpoint.sign(key).map_err(|error| unknown(error.to_string()))?;
-    let signed = SignedCheckpoint::check(note, vkey).map_err(|error| unknown(error.to_string()))?;
-    let record = Record::of_copy(signed);
+    let record = Record::of_copy(sign(&checkpoint, key, vkey)?);
     let journal = Journal::parse(&record, vkey).map_err(|error| unknown(error.to_string()))?;
     begin_journal(storage, &record)?;
     publish(storage, journal.newest.signed.note()).map_err(|error| unknown(error.to_string()))?;

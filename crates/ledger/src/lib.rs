@@ -41,7 +41,7 @@ pub use ledger::{AppendError, Appended, Document, Ledger};
 pub use start::OpenError;
 pub use storage::{Listed, NewFile, Parts, Storage, StorageError};
 pub use succession::{found_next, salvage};
-pub use tiles::ReadError;
+pub use tiles::{ReadError, cut};
 pub use witness::{Relearned, WitnessError, WitnessMemory, continues};
 
 /// Documents of one append: a commit of so many stays below its limit of 64 MiB.

@@ -167,7 +167,7 @@ fn write_out(
         }
         // It was opened to be read, or a write failed: then the next start writes it out.
         None => match shared.health() {
-            Health::Poisoned { why } => Err(AppendError::Refused { health: Health::Poisoned { why } }),
+            health @ Health::Poisoned { .. } => Err(AppendError::Refused { health }),
             _ => Ok(()),
         },
     }

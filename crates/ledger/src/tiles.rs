@@ -199,7 +199,10 @@ pub(crate) fn range(tile: Tile) -> String {
 }
 
 /// The first part of a wider tile, which has `width` hashes or entries, as wide as a partial one.
-pub(crate) fn cut(tile: Tile, wider: &[u8], width: u16) -> Result<Vec<u8>, ReadError> {
+///
+/// # Errors
+/// [`ReadError::Damaged`] when the wider one does not parse, or is no wider.
+pub fn cut(tile: Tile, wider: &[u8], width: u16) -> Result<Vec<u8>, ReadError> {
     let length = match tile.kind {
         TileKind::Hashes(_) => Some(32 * usize::from(tile.width)),
         TileKind::Entries => {

@@ -8,6 +8,7 @@ use custodia_format::tile::{Tile, TileKind};
 
 use crate::home::{Shelf, tile_path};
 use crate::stage::{Shelved, Stage};
+use crate::storage::NewFile;
 use crate::tiles::{ReadError, cut};
 
 /// Documents and tiles of commits that are not written out, and the right edge in any case: of a partial tile only the
@@ -71,13 +72,17 @@ impl Unwritten {
         (inner.documents.len(), inner.bytes)
     }
 
-    /// Every file that is to be written: documents, then tiles.
-    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
+    /// Hands out every file that is to be written: documents, then tiles. Readers go on meanwhile.
+    pub(crate) fn with_files<T>(&self, act: impl FnOnce(&[NewFile<'_>]) -> T) -> T {
         let inner = self.read();
-        let documents =
-            inner.documents.values().map(|document| (document.shelf.path(&document.digest), document.bytes.clone()));
+        let documents = inner.documents.values().map(|document| {
+            let path = document.shelf.path(&document.digest);
+            (path, document.bytes.as_slice())
+        });
         let tiles = inner.tiles.values().filter(|kept| !kept.written);
-        documents.chain(tiles.map(|kept| (tile_path(&kept.tile), kept.bytes.clone()))).collect()
+        let tiles = tiles.map(|kept| (tile_path(&kept.tile), kept.bytes.as_slice()));
+        let files: Vec<(String, &[u8])> = documents.chain(tiles).collect();
+        act(&files.iter().map(|(path, bytes)| NewFile { path, bytes }).collect::<Vec<_>>())
     }
 
     /// All of it is in its place: what is not at the right edge is forgotten.
