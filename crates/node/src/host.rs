@@ -73,8 +73,7 @@ impl Station {
         let digest = release.digest();
         let statement = authority.check(&release.envelope).map_err(refused)?;
         let Body::Release(body) = &statement.body else { return Err(WireCode::Statement.into()) };
-        let (_, card) = own_card(&self.node).map_err(refused)?;
-        let own_root = own_root(&card).ok_or(Refused::new(WireCode::Internal))?;
+        let own_root = us(&self.node).map_err(refused)?;
         let ours = &self.node.config().ledger;
         if body.recipient.root != own_root || body.recipient.ledger.custodian() != ours.custodian() {
             return Err(WireCode::NotForUs.into());
@@ -170,6 +169,12 @@ pub(crate) fn learn(node: &Node, authority: &Authority, cards: &[Signed]) -> Res
         proofs::keep_theirs(node, authority, card)?;
     }
     node.peers().read_again(node.home(), &node.trust()?)
+}
+
+/// Our own root key: who we are to others.
+pub(crate) fn us(node: &Node) -> Result<KeyId, Failure> {
+    let (_, card) = own_card(node)?;
+    own_root(&card).ok_or_else(|| Failure::new(Code::Internal, "Our card is no card."))
 }
 
 /// The root key of a card statement of ours.

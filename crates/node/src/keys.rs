@@ -15,7 +15,7 @@ use crate::edge;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
 
-/// What opens the keys of people: a passphrase, or nothing where `init --no-passphrase` said so.
+/// What opens the keys of people, or a medium: a passphrase, or nothing where it was said that there is none.
 #[derive(Clone, Default)]
 pub struct Passphrase(Option<SecretString>);
 
@@ -28,6 +28,18 @@ impl Passphrase {
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// What encrypts under it; none where there is none.
+    pub(crate) fn recipient(&self) -> Option<age::scrypt::Recipient> {
+        let mut recipient = age::scrypt::Recipient::new(self.0.clone()?);
+        recipient.set_work_factor(WORK_FACTOR);
+        Some(recipient)
+    }
+
+    /// What decrypts; none where there is none.
+    pub(crate) fn identity(&self) -> Option<age::scrypt::Identity> {
+        self.0.clone().map(age::scrypt::Identity::new)
     }
 
     /// The passphrase, to be handed to a program of the same user over the node's own socket.
@@ -70,11 +82,9 @@ const WORK_FACTOR: u8 = 15;
 /// As [`home::write_durably`].
 pub fn create(home: &Home, name: &str, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
     let (text, key) = draw(name)?;
-    match &passphrase.0 {
+    match passphrase.recipient() {
         None => home::write_durably(&home.key(name), text.as_bytes())?,
-        Some(secret) => {
-            let mut recipient = age::scrypt::Recipient::new(secret.clone());
-            recipient.set_work_factor(WORK_FACTOR);
+        Some(recipient) => {
             let sealed = age::encrypt(&recipient, text.as_bytes())
                 .map_err(|error| Failure::new(Code::Internal, format!("The key could not be encrypted: {error}.")))?;
             home::write_durably(&home.key(&format!("{name}.age")), &sealed)?;
@@ -130,13 +140,12 @@ pub fn open(home: &Home, name: &str, passphrase: &Passphrase) -> Result<SigningK
             .safe("Nothing was signed.")
             .next("bring the key's file back from where it is kept, such as the stick with the root key"));
     };
-    let Some(secret) = &passphrase.0 else {
+    let Some(identity) = passphrase.identity() else {
         return Err(Failure::new(Code::Passphrase, format!("The key \"{name}\" lies under a passphrase."))
             .at(sealed.display())
             .safe("Nothing was signed.")
             .next("give it with --passphrase-file FILE, or run the command at a terminal to be asked"));
     };
-    let identity = age::scrypt::Identity::new(secret.clone());
     let text = decrypt(&identity, &bytes).ok_or_else(|| {
         Failure::new(Code::Keystore, format!("This passphrase does not open the key \"{name}\"."))
             .at(sealed.display())

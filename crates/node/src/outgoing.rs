@@ -37,11 +37,8 @@ pub(crate) fn open(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Arc<
         return Err(not_here());
     }
     let mut items = BTreeMap::new();
-    packages::items_of(node.home(), &package.root, |record, item| {
-        if body.items.contains(record) {
-            items.insert(record, item.sha256);
-        }
-        Ok(())
+    packages::covered_items(node.home(), &package.root, &body.items, |record, item| {
+        items.insert(record, item.sha256);
     })?;
     Ok(Arc::new(Served { node: node.clone(), root: package.root, items }))
 }
@@ -55,12 +52,7 @@ pub(crate) fn released_bytes(node: &Node, release: &Statement) -> Result<u64, Fa
 /// Bytes of the files among these records of a package.
 pub(crate) fn covered_bytes(node: &Node, root: &Hash, items: &Items) -> Result<u64, Failure> {
     let mut bytes = 0_u64;
-    packages::items_of(node.home(), root, |record, item| {
-        if items.contains(record) {
-            bytes = bytes.saturating_add(item.size);
-        }
-        Ok(())
-    })?;
+    packages::covered_items(node.home(), root, items, |_, item| bytes = bytes.saturating_add(item.size))?;
     Ok(bytes)
 }
 

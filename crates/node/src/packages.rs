@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use custodia_format::manifest::{Header, Manifest, ManifestBuilder, ManifestKey, ManifestReader};
+use custodia_format::ranges::Items;
 use custodia_format::record::{FileItem, PACKAGE, PERSON, Record, Value};
 use custodia_format::statement::{Annex, Package};
 use custodia_format::{Hash, Malformed, limits};
@@ -158,6 +159,21 @@ pub(crate) fn items_of(
     records_of(home, root, |number, record| match FileItem::of(&record)? {
         Some(item) => each(number, item),
         None => Ok(()),
+    })
+}
+
+/// As [`items_of`], of the items among these records alone: those that a release covers.
+pub(crate) fn covered_items(
+    home: &Home,
+    root: &Hash,
+    covered: &Items,
+    mut each: impl FnMut(u64, FileItem),
+) -> Result<(), Failure> {
+    items_of(home, root, |record, item| {
+        if covered.contains(record) {
+            each(record, item);
+        }
+        Ok(())
     })
 }
 

@@ -160,11 +160,8 @@ fn transfer(
 ) -> Result<Arc<custodia_vault::Incoming>, Failure> {
     let plan = || {
         let mut plan = Vec::new();
-        let read = packages::items_of(node.home(), &package.root, |record, item| {
-            if items.contains(record) {
-                plan.push(ItemPlan { record, size: item.size, sha256: item.sha256, midstates: item.midstates });
-            }
-            Ok(())
+        let read = packages::covered_items(node.home(), &package.root, items, |record, item| {
+            plan.push(ItemPlan { record, size: item.size, sha256: item.sha256, midstates: item.midstates });
         });
         read.map(|()| plan).map_err(|failure| PlanError::Unreadable(Box::new(failure)))
     };

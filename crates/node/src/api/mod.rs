@@ -76,6 +76,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Bytes of a phase of which nobody knows how many there will be.
+    pub fn bytes(phase: &str, bytes: u64) -> Self {
+        Self { phase: phase.to_owned(), bytes, bytes_total: 0, items: 0, items_total: 0, note: None }
+    }
+
     /// Nothing but a sentence.
     pub fn note(phase: &str, note: impl Into<String>) -> Self {
         let phase = phase.to_owned();

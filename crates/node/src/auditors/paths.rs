@@ -7,8 +7,8 @@ use axum::http::{Method, Response, StatusCode, Uri};
 use custodia_format::entry::ENTRY_TEXT_BYTES;
 use custodia_format::limits;
 use custodia_format::text::decimal;
-use custodia_format::tile::{TILE_WIDTH, Tile, TileKind, parse_bundle};
-use custodia_ledger::{Storage, StorageError};
+use custodia_format::tile::{TILE_WIDTH, Tile, TileKind};
+use custodia_ledger::{Storage, StorageError, cut};
 
 /// A file of the ledger that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn read(ledger: &dyn Storage, asked: Asked) -> Result<Option<Vec<u8>>, String> {
         return Ok(found);
     }
     let full = Tile { width: TILE_WIDTH as u16, ..tile };
-    let cut_of = |wider: Tile, bytes: &[u8]| cut(tile, bytes, wider.width).ok_or_else(|| format!("{wider} is damaged"));
+    let cut_of = |wider: Tile, bytes: &[u8]| cut(tile, bytes, wider.width).map_err(|error| error.to_string());
     if let Some(bytes) = file(full.path(), bytes_of(full))? {
         return cut_of(full, &bytes).map(Some);
     }
@@ -105,16 +105,4 @@ fn bytes_of(tile: Tile) -> usize {
             TileKind::Hashes(_) => 32,
             TileKind::Entries => 2 + ENTRY_TEXT_BYTES,
         }
-}
-
-/// The beginning of a wider tile, which has `width` hashes or entries, as wide as a partial one.
-fn cut(tile: Tile, wider: &[u8], width: u16) -> Option<Vec<u8>> {
-    let bytes = match tile.kind {
-        TileKind::Hashes(_) => bytes_of(tile),
-        TileKind::Entries => {
-            let entries = parse_bundle(wider, width).ok()?;
-            entries.iter().take(tile.width.into()).map(|entry| 2 + entry.len()).sum()
-        }
-    };
-    wider.get(..bytes).map(<[u8]>::to_vec)
 }

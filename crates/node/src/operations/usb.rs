@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use age::secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{UsbRead as Answer, UsbWritten};
 use crate::Node;
 use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
+use crate::keys::Passphrase;
 use crate::stick::{self, Onto};
 
 /// Write what waits for a peer onto a medium.
@@ -34,7 +34,10 @@ impl Operation for UsbWrite {
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<UsbWritten, Failure> {
         is_medium(node, &self.dir)?;
         let peer = node.peers().named(&self.to)?;
-        let passphrase = self.passphrase.filter(|passphrase| !passphrase.is_empty()).map(SecretString::from);
+        let passphrase = match self.plain {
+            true => Passphrase::default(),
+            false => Passphrase::new(self.passphrase.as_deref().unwrap_or_default()),
+        };
         if passphrase.is_none() && !self.plain {
             return Err(Failure::new(
                 Code::Passphrase,
@@ -43,8 +46,7 @@ impl Operation for UsbWrite {
             .next("give it with --passphrase-file FILE, and tell it to the recipient by another way")
             .next("or say --plain, where the medium itself is encrypted"));
         }
-        let passphrase = passphrase.filter(|_| !self.plain);
-        let onto = Onto { dir: &self.dir, passphrase: passphrase.as_ref(), content: true, again: self.again };
+        let onto = Onto { dir: &self.dir, passphrase: &passphrase, content: true, again: self.again };
         stick::write(node, &peer, &onto, reporter)
     }
 }
@@ -68,8 +70,8 @@ impl Operation for UsbRead {
 
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Answer, Failure> {
         is_medium(node, &self.dir)?;
-        let passphrase = self.passphrase.filter(|passphrase| !passphrase.is_empty()).map(SecretString::from);
-        stick::read(node, &self.dir, passphrase.as_ref(), reporter)
+        let passphrase = Passphrase::new(self.passphrase.as_deref().unwrap_or_default());
+        stick::read(node, &self.dir, &passphrase, reporter)
     }
 }
 

@@ -12,12 +12,12 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use age::secrecy::SecretString;
 use custodia_exchange::{Code as WireCode, Refused};
 
 use crate::Node;
 use crate::api::Reporter;
 use crate::failure::{Code, Failure};
+use crate::keys::Passphrase;
 use crate::operations::answers::{UsbRead, UsbWritten};
 use crate::peers::Authority;
 
@@ -30,7 +30,7 @@ pub(crate) struct Onto<'a> {
     /// The folder where the medium is mounted.
     pub(crate) dir: &'a Path,
     /// What it is to lie under.
-    pub(crate) passphrase: Option<&'a SecretString>,
+    pub(crate) passphrase: &'a Passphrase,
     /// Whether packages go along, or statements alone.
     pub(crate) content: bool,
     /// Whether content is written that another medium has taken.
@@ -52,7 +52,7 @@ pub(crate) fn write(
         bytes: written.bytes,
         statements: written.statements,
         bytes_left: written.left,
-        sealed: onto.passphrase.is_some(),
+        sealed: !onto.passphrase.is_none(),
     })
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn write(
 pub(crate) fn read(
     node: &Arc<Node>,
     dir: &Path,
-    passphrase: Option<&SecretString>,
+    passphrase: &Passphrase,
     reporter: &Reporter,
 ) -> Result<UsbRead, Failure> {
     read::read(node, dir, passphrase, reporter)

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use age::secrecy::SecretString;
 use custodia_exchange::message::{Follows, Message, More, WantRange};
 use custodia_exchange::{AddCheckpoint, Code as WireCode, Cosigned, Cursor, Document, Hello};
 use custodia_format::Hash;
@@ -17,9 +16,9 @@ use super::volume::{Block, PLAIN, Reader, SEALED};
 use super::{FOLDER, Onto, failure, write};
 use crate::api::{Progress, Reporter};
 use crate::failure::{Code, Failure};
-use crate::host::{Station, own_root};
+use crate::host::{Station, us};
+use crate::keys::Passphrase;
 use crate::operations::answers::{UsbProblem, UsbRead, UsbReceived};
-use crate::operations::own_card;
 use crate::watch::Watch;
 use crate::{Node, gossip, home, receive};
 
@@ -32,11 +31,10 @@ const CARDS_BYTES: usize = 64 << 20;
 pub(super) fn read(
     node: &Arc<Node>,
     dir: &Path,
-    passphrase: Option<&SecretString>,
+    passphrase: &Passphrase,
     reporter: &Reporter,
 ) -> Result<UsbRead, Failure> {
-    let (_, card) = own_card(node)?;
-    let us = own_root(&card).ok_or_else(|| Failure::new(Code::Internal, "Our card is no card."))?;
+    let us = us(node)?;
     let mut reading = Reading {
         node,
         station: Station::new(node.clone(), Arc::new(Watch::new())),
@@ -88,7 +86,8 @@ pub(super) fn read(
     answer.senders = senders.keys().filter_map(|root| Some(node.peers().rooted(root)?.name.to_string())).collect();
     for (root, is_sealed) in senders {
         let Some(sender) = node.peers().rooted(&root) else { continue };
-        let onto = Onto { dir, passphrase: passphrase.filter(|_| is_sealed), content: false, again: false };
+        let passphrase = if is_sealed { passphrase } else { &Passphrase::default() };
+        let onto = Onto { dir, passphrase, content: false, again: false };
         match write::write(node, &sender, &onto, reporter) {
             Ok(written) => answer.statements_back += written.statements,
             // It may be full, or locked against writing: the answers travel by any other way.
@@ -264,14 +263,7 @@ impl Reading<'_> {
             arrival.incoming.chunk(range.record, chunk, part).map_err(failure)?;
         }
         self.answer.bytes += bytes.len() as u64;
-        self.reporter.progress(Progress {
-            phase: "read".to_owned(),
-            bytes: self.answer.bytes,
-            bytes_total: 0,
-            items: 0,
-            items_total: 0,
-            note: None,
-        });
+        self.reporter.progress(Progress::bytes("read", self.answer.bytes));
         Ok(())
     }
 
@@ -279,19 +271,15 @@ impl Reading<'_> {
     fn finish(&mut self) -> Result<(), Failure> {
         for (release, Arrival { peer, incoming, .. }) in std::mem::take(&mut self.arrivals) {
             let root = incoming.root();
-            let has_manifest = self.node.home().manifest(&root).is_file();
-            let needed = receive::needs(self.node, &peer.root, &release, &root) != (false, false);
+            let (history, manifest) = receive::needs(self.node, &peer.root, &release, &root);
             let is_whole = || Ok::<_, Failure>(incoming.wants(Cursor::default(), 1).map_err(failure)?.is_empty());
             let before = receive::receipt_of(self.node, &release)?;
-            let receipt = if before.is_some() || has_manifest && !needed && is_whole()? {
+            if before.is_some() || !history && !manifest && is_whole()? {
                 self.station.receipt(&peer, &release).map_err(failure)?;
-                receive::receipt_of(self.node, &release)?
-            } else {
-                if has_manifest {
-                    incoming.sync().map_err(failure)?;
-                }
-                None
-            };
+            } else if !manifest {
+                incoming.sync().map_err(failure)?;
+            }
+            let receipt = receive::receipt_of(self.node, &release)?;
             self.answer.packages.push(UsbReceived {
                 package: root.to_string(),
                 from: peer.name.to_string(),

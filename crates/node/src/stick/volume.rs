@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use age::secrecy::SecretString;
 use custodia_exchange::message::{Follows, Message, Want, WantRange, Wish};
 use custodia_exchange::{FRAME_BYTES, FrameReader};
 use custodia_format::Hash;
@@ -16,11 +15,10 @@ use custodia_format::midstate::ItemHasher;
 
 use crate::failure::{Code, Failure};
 use crate::home;
+use crate::keys::Passphrase;
 
 /// What every volume begins with.
 const VERSION: &[u8] = b"custodia/stick/v1\n";
-/// age's memory cost, as a power of two, for a passphrase that is told over another channel.
-const WORK_FACTOR: u8 = 15;
 /// Names of volumes end so.
 pub(super) const PLAIN: &str = "part";
 /// Names of volumes under a passphrase end so.
@@ -87,16 +85,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins a volume at this place, whose name says whether it lies under a passphrase.
-    pub(super) fn begin(path: PathBuf, address: Address, passphrase: Option<&SecretString>) -> Result<Self, Failure> {
+    pub(super) fn begin(path: PathBuf, address: Address, passphrase: &Passphrase) -> Result<Self, Failure> {
         let unfinished = path.with_extension("unfinished");
         let failed = |error: io::Error| Failure::io(&error, &unfinished);
         let file = File::create(&unfinished).map_err(failed)?;
         let medium = Counted { inner: BufWriter::with_capacity(1 << 20, file), bytes: 0, hash: ItemHasher::new() };
-        let way = match passphrase {
+        let way = match passphrase.recipient() {
             None => Way::Plain(medium),
-            Some(secret) => {
-                let mut recipient = age::scrypt::Recipient::new(secret.clone());
-                recipient.set_work_factor(WORK_FACTOR);
+            Some(recipient) => {
                 let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient))
                     .map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
                 Way::Sealed(encryptor.wrap_output(medium).map_err(failed)?)
@@ -224,17 +220,17 @@ impl Reader {
     /// # Errors
     /// [`Code::Passphrase`] when it lies under one and none was given, [`Code::Keystore`] when it is another one,
     /// [`Code::Malformed`].
-    pub(super) fn open(path: &Path, passphrase: Option<&SecretString>) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, passphrase: &Passphrase) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(&error, path);
         let file = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
         let from: Box<dyn Read> = if path.extension().is_some_and(|ending| ending == SEALED) {
-            let secret = passphrase.ok_or_else(|| {
+            let identity = passphrase.identity().ok_or_else(|| {
                 Failure::new(Code::Passphrase, "What lies on this medium lies under a passphrase.")
                     .at(path.display())
                     .safe("Nothing was read.")
                     .next("give it with --passphrase-file FILE, or run the command at a terminal to be asked")
             })?;
-            Box::new(unseal(file, secret, path)?)
+            Box::new(unseal(file, &identity, path)?)
         } else {
             Box::new(file)
         };
@@ -343,14 +339,13 @@ impl Reader {
     }
 }
 
-fn unseal(file: BufReader<File>, secret: &SecretString, path: &Path) -> Result<impl Read + use<>, Failure> {
-    let identity = age::scrypt::Identity::new(secret.clone());
+fn unseal(file: BufReader<File>, identity: &age::scrypt::Identity, path: &Path) -> Result<impl Read + use<>, Failure> {
     let decryptor = age::Decryptor::new_buffered(file).map_err(|error| {
         Failure::new(Code::Malformed, "A file on this medium is damaged or was not written to its end.")
             .at(path.display())
             .instead_of("an age file", error.to_string())
     })?;
-    decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|error| {
+    decryptor.decrypt(std::iter::once(identity as &dyn age::Identity)).map_err(|error| {
         Failure::new(Code::Keystore, "This passphrase does not open what lies on the medium.")
             .at(path.display())
             .instead_of("the passphrase that it was written under", error.to_string())
@@ -369,7 +364,7 @@ mod tests {
     }
 
     /// A volume with a message, a document and two blocks of chunks.
-    fn written(path: &Path, passphrase: Option<&SecretString>) {
+    fn written(path: &Path, passphrase: &Passphrase) {
         let mut volume = Writer::begin(path.to_owned(), address(), passphrase).unwrap();
         volume.message(&Message::Notes(vec![b"a note".to_vec()])).unwrap();
         let release = Hash::of(b"release");
@@ -384,7 +379,7 @@ mod tests {
     }
 
     /// Reads a volume to its end; gives how many blocks it has.
-    fn blocks(path: &Path, passphrase: Option<&SecretString>) -> Result<usize, Failure> {
+    fn blocks(path: &Path, passphrase: &Passphrase) -> Result<usize, Failure> {
         let mut volume = Reader::open(path, passphrase)?;
         let mut blocks = 0;
         while let Some(block) = volume.next()? {
@@ -402,20 +397,20 @@ mod tests {
     #[test]
     fn a_volume_reads_back_and_none_that_was_changed_or_cut_reads_to_its_end() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, passphrase) in [("0001.part", None), ("0001.age", Some(SecretString::from("words".to_owned())))] {
+        for (name, passphrase) in [("0001.part", Passphrase::default()), ("0001.age", Passphrase::new("words"))] {
             let path = folder.path().join(name);
-            written(&path, passphrase.as_ref());
-            assert_eq!(blocks(&path, passphrase.as_ref()).unwrap(), 4);
+            written(&path, &passphrase);
+            assert_eq!(blocks(&path, &passphrase).unwrap(), 4);
             let whole = std::fs::read(&path).unwrap();
             // Each try under a passphrase costs a third of a second.
-            let step = if passphrase.is_some() { whole.len() / 7 } else { 1 };
+            let step = if !passphrase.is_none() { whole.len() / 7 } else { 1 };
             for at in (0..whole.len()).step_by(step) {
                 let mut flipped = whole.clone();
                 flipped[at] ^= 0x41;
                 std::fs::write(&path, &flipped).unwrap();
-                assert!(blocks(&path, passphrase.as_ref()).is_err(), "{name}: byte {at}");
+                assert!(blocks(&path, &passphrase).is_err(), "{name}: byte {at}");
                 std::fs::write(&path, &whole[..at]).unwrap();
-                assert!(blocks(&path, passphrase.as_ref()).is_err(), "{name}: cut at {at}");
+                assert!(blocks(&path, &passphrase).is_err(), "{name}: cut at {at}");
             }
         }
     }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use age::secrecy::SecretString;
 use custodia_exchange::message::{CARDS_PER_FRAME, Cards, Follows, Message, More, WantRange};
 use custodia_exchange::{AddCheckpoint, Document, FRAME_BYTES, Signed};
 use custodia_format::Hash;
@@ -17,8 +16,8 @@ use super::volume::{Address, BLOCK_CHUNKS, PLAIN, SEALED, Writer};
 use super::{FOLDER, Onto, failure};
 use crate::api::{Progress, Reporter};
 use crate::failure::{Code, Failure};
-use crate::host::{Station, owed, own_root};
-use crate::operations::own_card;
+use crate::host::{Station, owed, us};
+use crate::keys::Passphrase;
 use crate::peers::Authority;
 use crate::watch::Watch;
 use crate::witness::{self, Whose};
@@ -89,35 +88,31 @@ pub(super) fn write(
     while record.sizes.len() > SIZES {
         record.sizes.pop_first();
     }
-    let mut places = record.places.clone();
     let mut written = Written { statements: writing.letters.statements, ..Written::default() };
     let folder = onto.dir.join(FOLDER).join(name()?);
     loop {
-        let before = places.clone();
+        let mut places = record.places.clone();
         let path = folder.join(format!("{:04}.{}", written.volumes + 1, onto.ending()));
         match writing.volume(path, &mut places, written.bytes) {
             Ok(bytes) => {
                 written.volumes += 1;
                 written.bytes += bytes;
-                record.places.clone_from(&places);
-                desk::save(&memory, &record)?;
             }
             // The medium is full: of this volume nothing stays, what was written before does.
-            Err(failure) if failure.code == Code::DiskFull && written.volumes > 0 => {
-                places = before;
-                break;
-            }
+            Err(failure) if failure.code == Code::DiskFull && written.volumes > 0 => break,
             Err(failure) => {
                 let _ = std::fs::remove_dir(&folder);
                 return Err(failure);
             }
         }
-        written.left = writing.left(&places)?;
-        if written.left == 0 || places == before || reporter.is_abandoned() {
+        let goes_on = places != record.places;
+        record.places = places;
+        desk::save(&memory, &record)?;
+        written.left = writing.left(&record.places);
+        if written.left == 0 || !goes_on || reporter.is_abandoned() {
             break;
         }
     }
-    written.left = writing.left(&places)?;
     home::sync_all(onto.dir)?;
     Ok(written)
 }
@@ -139,7 +134,7 @@ fn name() -> Result<String, Failure> {
 
 impl Onto<'_> {
     fn ending(&self) -> &'static str {
-        if self.passphrase.is_some() { SEALED } else { PLAIN }
+        if self.passphrase.is_none() { PLAIN } else { SEALED }
     }
 }
 
@@ -163,7 +158,7 @@ struct Writing<'a> {
     letters: Letters,
     releases: Vec<Waiting>,
     dir: &'a Path,
-    passphrase: Option<&'a SecretString>,
+    passphrase: &'a Passphrase,
     reporter: &'a Reporter,
 }
 
@@ -177,8 +172,7 @@ impl<'a> Writing<'a> {
     ) -> Result<Self, Failure> {
         let station = Station::new(node.clone(), Arc::new(Watch::new()));
         let to = Peer { root: peer.root, name: peer.name.clone() };
-        let (_, card) = own_card(node)?;
-        let from = own_root(&card).ok_or_else(|| Failure::new(Code::Internal, "Our card is no card."))?;
+        let from = us(node)?;
         let releases = if onto.content { outbox::open_releases(node)?.remove(&peer.root) } else { None };
         let releases = releases.unwrap_or_default();
         let letters = letters(node, &station, &to, &releases, &record.sizes)?;
@@ -197,7 +191,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Bytes of content that no medium holds yet.
-    fn left(&self, places: &Places) -> Result<u64, Failure> {
+    fn left(&self, places: &Places) -> u64 {
         let mut left = 0;
         for release in &self.releases {
             let place = places.get(&release.digest.to_string()).copied().unwrap_or_default();
@@ -206,7 +200,7 @@ impl<'a> Writing<'a> {
                 left += size - held;
             }
         }
-        Ok(left)
+        left
     }
 
     /// Writes one volume; says how many bytes it is.
@@ -231,11 +225,8 @@ impl<'a> Writing<'a> {
             volume.message(message)?;
         }
         if volume.bytes > room {
-            return Err(Failure::new(Code::DiskFull, "There is no room on this medium.")
-                .at(self.dir.display())
-                .instead_of(format!("{} bytes", volume.bytes + KEPT_FREE), format!("{room} bytes"))
-                .safe("Nothing was lost; what is queued stays queued.")
-                .next("make room on it, or use another one"));
+            let needed = format!("{} bytes", volume.bytes + KEPT_FREE);
+            return Err(full(self.dir).instead_of(needed, format!("{room} bytes")));
         }
         let had = volume.bytes;
         for release in &self.releases {
@@ -297,14 +288,7 @@ impl<'a> Writing<'a> {
                 volume.chunks(release.digest, range, &midstates, &buffer)?;
                 midstates.clear();
                 place.chunk += u64::from(count);
-                self.reporter.progress(Progress {
-                    phase: "write".to_owned(),
-                    bytes: before + volume.bytes,
-                    bytes_total: 0,
-                    items: 0,
-                    items_total: 0,
-                    note: None,
-                });
+                self.reporter.progress(Progress::bytes("write", before + volume.bytes));
             }
             *place = Place { record: record + 1, chunk: 0, ..*place };
         }
@@ -332,11 +316,8 @@ fn items(node: &Node, release: &Hash) -> Result<Vec<(u64, u64)>, Failure> {
         return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
     };
     let mut items = Vec::new();
-    packages::items_of(node.home(), &package.root, |record, item| {
-        if body.items.contains(record) {
-            items.push((record, item.size));
-        }
-        Ok(())
+    packages::covered_items(node.home(), &package.root, &body.items, |record, item| {
+        items.push((record, item.size));
     })?;
     Ok(items)
 }
