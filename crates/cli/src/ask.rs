@@ -326,22 +326,13 @@ async fn call<O: Operation>(
 }
 
 fn make(home: &Home, args: &Init, common: &Common) -> Asked {
-    let chosen = match args.no_passphrase {
-        true => None,
-        false => chosen_passphrase(common, "Choose a passphrase for the root key and the first officer's key.")?,
-    };
-    let passphrase = match chosen {
-        Some(passphrase) => Some(passphrase),
-        None if args.no_passphrase => None,
-        None => {
-            return Err(Failure::new(
-                Code::Passphrase,
-                "A passphrase for the root key is needed, or the word that there is to be none.",
-            )
+    let chosen = || chosen_passphrase(common, "Choose a passphrase for the root key and the first officer's key.");
+    let needed = || {
+        Failure::new(Code::Passphrase, "A passphrase for the root key is needed, or the word that there is to be none.")
             .next("give it with --passphrase-file FILE")
-            .next("or say --no-passphrase, where the disk itself is protected"));
-        }
+            .next("or say --no-passphrase, where the disk itself is protected")
     };
+    let passphrase = if args.no_passphrase { None } else { Some(chosen()?.ok_or_else(needed)?) };
     let addresses = if args.addresses.is_empty() { vec![args.listen.to_string()] } else { args.addresses.clone() };
     let made = init::init(
         home,
