@@ -270,6 +270,16 @@ pub(crate) struct Send {
     pub wait: bool,
 }
 
+/// Which hand-over is meant.
+#[derive(Debug, Args)]
+pub(crate) struct HandOver {
+    /// Any unique beginning of the package's id, 8 characters or more.
+    pub package: String,
+    /// To this authority alone, by its name in the trust file.
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+}
+
 /// What can be said about the queue.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Waiting {
@@ -279,21 +289,11 @@ pub(crate) enum Waiting {
         package: String,
     },
     /// Let a hand-over wait. What is proven at the recipient stays proven; statements go all the same.
-    Pause {
-        /// Any unique beginning of its id, 8 characters or more.
-        package: String,
-        /// To this authority alone, by its name in the trust file.
-        #[arg(long, value_name = "NAME")]
-        to: Option<String>,
-    },
-    /// Let it go on.
-    Resume {
-        /// Any unique beginning of its id, 8 characters or more.
-        package: String,
-        /// To this authority alone, by its name in the trust file.
-        #[arg(long, value_name = "NAME")]
-        to: Option<String>,
-    },
+    Pause(HandOver),
+    /// Let it go on, in its turn.
+    Resume(HandOver),
+    /// Let it go before the others to the same recipient, which wait until it is there. `resume` takes that back.
+    First(HandOver),
     /// How fast content may leave, to all peers together: at once, and until something else is said. Without a rate it is shown.
     #[command(
         after_help = "Examples:\n  custodia queue limit 256k\n  custodia queue limit off\n  custodia queue limit config"

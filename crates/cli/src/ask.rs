@@ -12,7 +12,7 @@ use custodia_node::operations as op;
 use custodia_node::{Node, init};
 use serde::Serialize;
 
-use crate::args::{Audit, Channel, Command, Common, Init, Ledger, Officer, Trust, Usb, Verify, Waiting};
+use crate::args::{Audit, Channel, Command, Common, HandOver, Init, Ledger, Officer, Trust, Usb, Verify, Waiting};
 use crate::progress::Teller;
 use crate::{print, say};
 
@@ -123,14 +123,9 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             let waits = call(&home, common, |_| op::QueueWhy { package: package.clone() }).await?;
             answer(common, &waits, |waits| say::queue_why(waits))
         }
-        Command::Queue { what: Some(Waiting::Pause { package, to }), .. } => {
-            let pause = |_| op::QueuePause { package: package.clone(), to: to.clone(), pause: true };
-            answer(common, &call(&home, common, pause).await?, |queue| say::queue(queue))
-        }
-        Command::Queue { what: Some(Waiting::Resume { package, to }), .. } => {
-            let resume = |_| op::QueuePause { package: package.clone(), to: to.clone(), pause: false };
-            answer(common, &call(&home, common, resume).await?, |queue| say::queue(queue))
-        }
+        Command::Queue { what: Some(Waiting::Pause(it)), .. } => order(&home, common, it, op::Order::Wait).await,
+        Command::Queue { what: Some(Waiting::Resume(it)), .. } => order(&home, common, it, op::Order::GoOn).await,
+        Command::Queue { what: Some(Waiting::First(it)), .. } => order(&home, common, it, op::Order::First).await,
         Command::Queue { what: Some(Waiting::Limit { rate }), .. } => {
             let pace = call(&home, common, |_| op::QueueLimit { limit: rate.clone() }).await?;
             answer(common, &pace, say::pace)
@@ -233,6 +228,11 @@ pub(crate) fn verify(verify: &Verify, common: &Common) -> Asked {
 }
 
 /// Audits a ledger of somebody's, as one without a node does.
+async fn order(home: &Home, common: &Common, it: HandOver, order: op::Order) -> Asked {
+    let ordered = |_| op::QueueOrder { package: it.package.clone(), to: it.to.clone(), order };
+    answer(common, &call(home, common, ordered).await?, |queue| say::queue(queue))
+}
+
 async fn audit(audit: Audit, common: &Common) -> Asked {
     let request = op::Audit {
         source: audit.source,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::message::{WANT_RANGES, WantRange};
 use crate::transfer::{CHUNK_BYTES, Cursor, Midstates, Wanted};
 
-/// Batches under way at once: enough to keep two cores proving and a long link full.
+/// Batches of one transfer under way at once at the most: enough to keep two cores proving and a long link full.
 pub const BATCHES_UNDER_WAY: usize = 4;
 /// Content of one batch. A cut link costs nothing but what is in flight, so this only spreads a large item over streams.
 const BATCH_BYTES: u64 = 32 << 20;
@@ -96,12 +96,18 @@ impl Fetch {
         Self::default()
     }
 
-    /// What to do now; call again after each report until it says [`Step::Wait`] or an end.
-    pub fn step(&mut self) -> Step {
+    /// Batches that are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// What to do now, with at most so many batches under way; call again after each report until it says [`Step::Wait`]
+    /// or an end.
+    pub fn step(&mut self, at_once: usize) -> Step {
         if self.queue.is_empty() && self.listed != Listed::All {
             return Step::List(self.cursor);
         }
-        if self.under_way < BATCHES_UNDER_WAY
+        if self.under_way < at_once.clamp(1, BATCHES_UNDER_WAY)
             && let Some(batch) = self.cut_batch()
         {
             self.under_way += 1;

@@ -20,5 +20,5 @@ pub use fault::PeerFault;
 pub use frame::{FRAME_BYTES, Frame, FrameReader, FrameType};
 pub use message::{AddCheckpoint, Cosigned, GivenBack, Hello};
 pub use question::{Answer, Consigned, NeedsIt, Question, Signed};
-pub use session::{Fetching, Output, Session, Turn, Waiting};
+pub use session::{Fetching, Output, Session, TRANSFERS, Turn, Waiting, Waits};
 pub use transfer::{CHUNK_BYTES, Cursor, Document, Event, Midstates, Phase, Wanted};

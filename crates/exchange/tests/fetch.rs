@@ -50,7 +50,7 @@ fn run(missing: &mut Missing, mut proves: impl FnMut(u64, u64) -> bool) -> (Step
     let mut under_way: Vec<Batch> = Vec::new();
     let mut travelled = Vec::new();
     loop {
-        match plan.step() {
+        match plan.step(usize::MAX) {
             Step::List(cursor) => {
                 if let Some(end) = plan.listed(missing.list(cursor, PAGE.min(7))) {
                     assert!(under_way.is_empty());

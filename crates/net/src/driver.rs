@@ -13,7 +13,7 @@ use bytes::Bytes;
 use custodia_exchange::message::Wish;
 use custodia_exchange::stream::{HEADER_BYTES, StreamHeader};
 use custodia_exchange::{
-    Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session, Waiting,
+    Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session, Waits,
 };
 use custodia_format::Hash;
 use quinn::{Connection, RecvStream, SendStream};
@@ -27,8 +27,10 @@ use crate::fetch::{Fetcher, ToFetch};
 use crate::host::{Host, Peer};
 use crate::link::Command;
 use crate::progress::{Receiving, Sending};
+use crate::serve::Way;
 use crate::throttle::Throttle;
 use crate::transport::{FRAME, HANDSHAKE};
+use crate::turns::Turns;
 
 /// Bytes of frames that wait for the link before no more of the peer's are read.
 const OUTBOX_BYTES: usize = 4 << 20;
@@ -36,6 +38,10 @@ const OUTBOX_BYTES: usize = 4 << 20;
 const SERVED_AT_ONCE: usize = 16;
 /// How often observers hear of bytes.
 const TICK: Duration = Duration::from_millis(200);
+/// How long a peer may take to begin with what it has for us, beside the time on the road.
+const PEERS_TURN: Duration = Duration::from_millis(100);
+/// What the peer is told of a package that is to wait here: when asking might do some good.
+const LATER_SECONDS: u32 = 60;
 /// Time for the last frames to be acknowledged before an orderly close.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -53,6 +59,15 @@ pub(crate) enum ToDriver {
     Fault(PeerFault),
 }
 
+/// Who made the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// We did, and close it when nobody has a use for it any more.
+    Caller,
+    /// The peer did: it is the peer's to close.
+    Called,
+}
+
 /// One connection's driver.
 pub(crate) struct Driver {
     connection: Connection,
@@ -62,15 +77,19 @@ pub(crate) struct Driver {
     reader: FrameReader,
     outbox: VecDeque<Bytes>,
     question: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
-    sending: Option<Sending>,
-    receiving: Option<Receiving>,
+    sending: HashMap<Hash, Sending>,
+    receiving: HashMap<Hash, Receiving>,
     notes: mpsc::Receiver<ToDriver>,
     notes_sender: mpsc::Sender<ToDriver>,
     headers: JoinSet<Option<(StreamHeader, RecvStream)>>,
+    side: Side,
+    /// Since when nothing is under way, while it is to be closed.
+    idle_since: Option<Instant>,
     waiting: Waiters,
     /// What the host was told that the session waits for.
-    told: Option<Waiting>,
-    throttle: Arc<Throttle>,
+    told: Option<Waits>,
+    way: Way,
+    turns: Arc<Turns>,
     /// Close when nothing is under way.
     closing: bool,
     /// Close with this code as soon as what was said before is out.
@@ -90,10 +109,12 @@ impl Driver {
         connection: Connection,
         host: Arc<dyn Host>,
         peer: Peer,
-        connected: Option<oneshot::Sender<()>>,
+        side: Side,
+        connected: oneshot::Sender<()>,
         throttle: Arc<Throttle>,
     ) -> Self {
         let (notes_sender, notes) = mpsc::channel(64);
+        let way = Way { connection: connection.clone(), throttle, pace: Arc::default() };
         Self {
             connection,
             host,
@@ -102,14 +123,17 @@ impl Driver {
             reader: FrameReader::new(),
             outbox: VecDeque::new(),
             question: None,
-            sending: None,
-            receiving: None,
+            sending: HashMap::new(),
+            receiving: HashMap::new(),
             notes,
             notes_sender,
             headers: JoinSet::new(),
-            waiting: Waiters { connected, ..Waiters::default() },
+            side,
+            idle_since: None,
+            waiting: Waiters { connected: Some(connected), ..Waiters::default() },
             told: None,
-            throttle,
+            way,
+            turns: Arc::default(),
             closing: false,
             last_code: None,
         }
@@ -129,8 +153,8 @@ impl Driver {
         self.connection.close(end.close_code(), b"");
         tracing::debug!(peer = %self.peer.name, %end, "session over");
         // Whoever fetches records what is proven by himself once this is dropped; wait for that before saying so.
-        self.sending = None;
-        if let Some(receiving) = self.receiving.take() {
+        self.sending.clear();
+        for (_, receiving) in self.receiving.drain() {
             receiving.let_go().await;
         }
         self.host.waits(&self.peer, None);
@@ -155,7 +179,8 @@ impl Driver {
             if let Some(code) = self.last_code.filter(|_| self.outbox.is_empty()) {
                 return End::ByUs(code);
             }
-            if self.closing && self.outbox.is_empty() && self.session.is_idle() {
+            let leaves = self.leaves_at();
+            if leaves.is_some_and(|at| at <= Instant::now()) {
                 return End::ByUs(Code::Done);
             }
             let reads = self.session.wants_frame() && self.outbox_bytes() < OUTBOX_BYTES;
@@ -201,12 +226,18 @@ impl Driver {
                     self.pass_on(header, stream);
                 },
                 command = commands.recv(), if commands_open => match command {
-                    Some(command) => self.obey(command),
-                    None => commands_open = false,
+                    Some(command) => if let Err(fault) = self.obey(command) {
+                        return End::Misbehaved(fault);
+                    },
+                    None => {
+                        commands_open = false;
+                        self.closing |= self.side == Side::Caller;
+                    }
                 },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return End::ByUs(self.last_code.unwrap_or(Code::TooSlow));
                 }
+                () = sleep_until(leaves.unwrap_or_else(Instant::now)), if leaves.is_some() => {}
                 _ = tick.tick() => self.tell_progress(),
             }
         }
@@ -239,23 +270,22 @@ impl Driver {
                 self.question = Some(Box::pin(ask(self.host.clone(), self.peer.clone(), question)));
             }
             Output::Serve(want) => {
-                let sending = self.sending.get_or_insert_with(|| {
-                    let (connection, throttle) = (self.connection.clone(), self.throttle.clone());
-                    Sending::new(want.release, self.host.clone(), self.peer.clone(), connection, throttle)
+                let sending = self.sending.entry(want.release).or_insert_with(|| {
+                    Sending::new(want.release, self.host.clone(), self.peer.clone(), self.way.clone())
                 });
                 if sending.under_way() >= SERVED_AT_ONCE {
                     return Err(PeerFault::TooMany { what: "wants at once", limit: SERVED_AT_ONCE });
                 }
                 sending.serve(want.what, self.notes_sender.clone());
             }
-            Output::StopServing { .. } => self.sending_is_over(),
+            Output::StopServing { release } => self.sending_is_over(&release),
             Output::Fetch(fetching) => self.begin_fetch(fetching),
             Output::Follows(follows) => {
-                if let Some(receiving) = &self.receiving {
+                if let Some(receiving) = self.receiving.get(&follows.release) {
                     receiving.pass(ToFetch::Follows(follows));
                 }
             }
-            Output::StopFetching { .. } => self.receiving = None,
+            Output::StopFetching { release } => drop(self.receiving.remove(&release)),
             Output::Event(event) => self.announce(event),
             Output::Close(code) => self.last_code = Some(code),
             _ => {}
@@ -264,7 +294,7 @@ impl Driver {
     }
 
     fn begin_fetch(&mut self, fetching: Fetching) {
-        self.receiving = Some(Receiving::begin(fetching.release, |inbox, tally| {
+        let receiving = Receiving::begin(&fetching, |inbox, tally| {
             let fetcher = Fetcher {
                 host: self.host.clone(),
                 peer: self.peer.clone(),
@@ -272,9 +302,11 @@ impl Driver {
                 inbox,
                 driver: self.notes_sender.clone(),
                 tally,
+                turns: self.turns.clone(),
             };
             fetcher.run()
-        }));
+        });
+        self.receiving.insert(fetching.release, receiving);
     }
 
     fn take_note(&mut self, note: ToDriver) -> Result<(), PeerFault> {
@@ -283,9 +315,7 @@ impl Driver {
             ToDriver::Announce { release, document, bytes } => self.session.announce(release, document, bytes),
             ToDriver::Fetched { release, end } => {
                 self.tell_progress();
-                if self.receiving.as_ref().is_some_and(|receiving| receiving.release == release) {
-                    self.receiving = None;
-                }
+                self.receiving.remove(&release);
                 self.session.fetched(release, end)?;
             }
             ToDriver::ServingFailed { release, refused } => self.session.serving_failed(release, refused)?,
@@ -295,14 +325,14 @@ impl Driver {
     }
 
     fn pass_on(&mut self, header: StreamHeader, mut stream: RecvStream) {
-        match &self.receiving {
+        match self.receiving.values().find(|receiving| receiving.root == header.root) {
             Some(receiving) => receiving.pass(ToFetch::Stream(header, stream)),
             // It crossed the end of its transfer on the wire.
             None => drop(stream.stop(quinn::VarInt::from_u32(u32::from(Code::Stream.number())))),
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) -> Result<(), PeerFault> {
         match command {
             Command::Deliver { release, reply } => {
                 self.waiting.deliveries.entry(release).or_default().push(reply);
@@ -312,9 +342,14 @@ impl Driver {
                 self.waiting.pushes.entry(digest).or_default().push(reply);
                 self.session.push(digest);
             }
+            Command::Withdraw { release } => {
+                let later = Refused::retry(Code::Busy, LATER_SECONDS);
+                return self.session.serving_failed(release, later);
+            }
             Command::Close => self.closing = true,
             Command::HangUp => self.last_code = Some(Code::Done),
         }
+        Ok(())
     }
 
     fn announce(&mut self, event: Event) {
@@ -325,11 +360,10 @@ impl Driver {
                 }
             }
             Event::Sending { release, phase } if is_end(phase) => {
-                let bytes = self.sending.as_ref().map_or(0, Sending::bytes);
+                let bytes = self.sending.remove(release).map_or(0, |sending| sending.bytes());
                 for reply in self.waiting.deliveries.remove(release).unwrap_or_default() {
                     let _ = reply.send((phase.clone(), bytes));
                 }
-                self.sending = None;
             }
             Event::Settled { digest } => self.settle_push(digest, Ok(())),
             Event::NotTaken { digest, refused } => self.settle_push(digest, Err(*refused)),
@@ -344,26 +378,38 @@ impl Driver {
         }
     }
 
-    fn sending_is_over(&mut self) {
+    fn sending_is_over(&mut self, release: &Hash) {
         self.tell_progress();
-        if let Some(sending) = &mut self.sending {
+        if let Some(sending) = self.sending.get_mut(release) {
             sending.stop();
         }
     }
 
     fn tell_progress(&mut self) {
-        let sending = self.sending.as_mut().and_then(Sending::news);
-        let receiving = self.receiving.as_mut().and_then(Receiving::news);
-        for event in [sending, receiving].into_iter().flatten() {
+        let sending = self.sending.values_mut().filter_map(Sending::news);
+        let receiving = self.receiving.values_mut().filter_map(Receiving::news);
+        for event in sending.chain(receiving) {
             self.host.observe(&self.peer, &event);
         }
     }
 
     fn tell_waiting(&mut self) {
-        let waiting = Some(self.session.waiting());
-        if std::mem::replace(&mut self.told, waiting) != waiting {
-            self.host.waits(&self.peer, waiting);
+        let waits = self.session.waits();
+        if self.told.as_ref() != Some(&waits) {
+            self.host.waits(&self.peer, Some(&waits));
+            self.told = Some(waits);
         }
+    }
+
+    /// When a session that is to be closed may be: the peer gets time to begin with what waits for us there, as it cannot
+    /// perhaps call us itself.
+    fn leaves_at(&mut self) -> Option<Instant> {
+        if !(self.closing && self.outbox.is_empty() && self.session.is_idle()) {
+            self.idle_since = None;
+            return None;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        Some(since + PEERS_TURN + self.connection.rtt() * 2)
     }
 
     fn is_connected(&self) -> bool {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use custodia_exchange::Code;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Side};
 use crate::end::End;
 use crate::host::{Host, Peer};
 use crate::link::Link;
@@ -174,7 +174,8 @@ impl Endpoint {
             connection,
             self.inner.host.clone(),
             peer.clone(),
-            Some(connected),
+            Side::Caller,
+            connected,
             self.inner.throttle.clone(),
         );
         tokio::spawn(async move {
@@ -208,9 +209,18 @@ impl Inner {
         let Ok(Ok(control)) = timeout(HANDSHAKE, connection.accept_bi()).await else {
             return close(Code::TooSlow);
         };
-        let (_commands, told) = mpsc::channel(1);
-        let driver = Driver::new(connection, self.host.clone(), peer, None, self.throttle.clone());
-        driver.run(control, told).await;
+        let (connected, hello_read) = oneshot::channel();
+        let (commands, told) = mpsc::channel(16);
+        let (ended, end) = watch::channel(None);
+        let link = Link::new(peer.clone(), commands, end);
+        let driver = Driver::new(connection, self.host.clone(), peer, Side::Called, connected, self.throttle.clone());
+        let host = self.host.clone();
+        tokio::spawn(async move {
+            if hello_read.await.is_ok() {
+                host.called(link);
+            }
+        });
+        let _ = ended.send(Some(driver.run(control, told).await));
     }
 }
 

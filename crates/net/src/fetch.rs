@@ -4,14 +4,14 @@
 //! in every case what is proven is first recorded, so that it never travels again.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use custodia_exchange::fetch::{Batch, Fetch, PAGE, Step};
+use custodia_exchange::fetch::{BATCHES_UNDER_WAY, Batch, Fetch, PAGE, Step};
 use custodia_exchange::message::{Follows, Wish};
 use custodia_exchange::stream::{First, StreamHeader};
-use custodia_exchange::{Code, Document, Fetching, NeedsIt, PeerFault, Refused};
+use custodia_exchange::{Code, Cursor, Document, Fetching, NeedsIt, PeerFault, Refused, Wanted};
 use custodia_format::Hash;
 use quinn::RecvStream;
 use tokio::sync::mpsc;
@@ -19,10 +19,9 @@ use tokio::task::JoinSet;
 
 use crate::driver::ToDriver;
 use crate::host::{Host, Incoming, Peer};
+use crate::pace::{Floor, Pace, TooSlow};
 use crate::receive::{ReceiveError, Tally, receive_batch, receive_document};
-
-/// Time in which something of what was asked for must arrive.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::turns::{Place, SMALL_BYTES, SMALL_RECORDS, Turns, Weight};
 
 /// How often what is proven is recorded at the least, however slow the link.
 const RECORD_EVERY: Duration = Duration::from_secs(5);
@@ -43,6 +42,8 @@ pub(crate) struct Fetcher {
     pub(crate) inbox: mpsc::Receiver<ToFetch>,
     pub(crate) driver: mpsc::Sender<ToDriver>,
     pub(crate) tally: Arc<Tally>,
+    /// Shared by all transfers of the connection.
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// How a fetch ends without having everything.
@@ -58,6 +59,12 @@ enum Stop {
 impl From<Refused> for Stop {
     fn from(refused: Refused) -> Self {
         Stop::Refused(refused)
+    }
+}
+
+impl From<TooSlow> for Stop {
+    fn from(TooSlow: TooSlow) -> Self {
+        Stop::Refused(Refused::retry(Code::TooSlow, 60))
     }
 }
 
@@ -126,7 +133,33 @@ impl Fetcher {
                 .map(|(document, _)| document)
                 .collect();
         self.fetch_documents(incoming, documents).await?;
+        let _place = self.wait_for_turn(incoming).await?;
         self.fetch_content(incoming).await
+    }
+
+    /// Waits until this package's content may travel. Nothing comes for it meanwhile.
+    async fn wait_for_turn(&mut self, incoming: &Arc<dyn Incoming>) -> Result<Place, Stop> {
+        let mut weight = Weight::Large;
+        if incoming.records() <= SMALL_RECORDS {
+            let lister = incoming.clone();
+            let missing = blocking(move || lister.wants(Cursor::default(), PAGE)).await?;
+            if missing.len() < PAGE && missing.iter().map(Wanted::bytes).fold(0, u64::saturating_add) <= SMALL_BYTES {
+                weight = Weight::Small;
+            }
+        }
+        let turns = self.turns.clone();
+        let mut place = pin!(turns.place(weight));
+        loop {
+            tokio::select! {
+                place = &mut place => return Ok(place),
+                message = self.inbox.recv() => match message {
+                    // Nothing was asked for that could still come.
+                    Some(ToFetch::Stream(..)) => return Err(PeerFault::Stream("it was not asked for").into()),
+                    Some(ToFetch::Follows(_)) => {}
+                    None => return Err(Stop::Released),
+                }
+            }
+        }
     }
 
     async fn want(&self, what: Wish) -> Result<(), Stop> {
@@ -135,10 +168,9 @@ impl Fetcher {
     }
 
     async fn next(&mut self) -> Result<ToFetch, Stop> {
-        match tokio::time::timeout(PATIENCE, self.inbox.recv()).await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(Stop::Released),
-            Err(_) => Err(Refused::retry(Code::TooSlow, 60).into()),
+        match Floor::new(self.turns.pace.clone()).hold(self.inbox.recv()).await? {
+            Some(message) => Ok(message),
+            None => Err(Stop::Released),
         }
     }
 
@@ -164,7 +196,7 @@ impl Fetcher {
             if let (Some(bytes), Some(stream)) = (lengths.remove(&document), streams.remove(&document)) {
                 let opener = incoming.clone();
                 let sink = blocking(move || opener.document(document, bytes)).await?;
-                receive_document(stream, bytes, sink).await?;
+                receive_document(stream, bytes, self.turns.pace.clone(), sink).await?;
             }
         }
         Ok(())
@@ -178,8 +210,15 @@ impl Fetcher {
         let mut plan = Fetch::new();
         let mut expected: HashMap<StreamHeader, Batch> = HashMap::new();
         let mut streams = JoinSet::new();
+        // One batch is always ours, each of these is one more.
+        let mut extra: Vec<Place> = Vec::new();
+        let mut floor = Floor::new(self.turns.pace.clone());
         loop {
-            match plan.step() {
+            extra.truncate(plan.under_way());
+            if plan.under_way() > extra.len() && plan.under_way() < BATCHES_UNDER_WAY {
+                extra.extend(self.turns.extra());
+            }
+            match plan.step(1 + extra.len()) {
                 Step::List(cursor) => {
                     let lister = incoming.clone();
                     let page = blocking(move || lister.wants(cursor, PAGE)).await?;
@@ -197,13 +236,13 @@ impl Fetcher {
                     }
                 }
                 Step::Wait => {
-                    let seen = self.tally.proven.load(Ordering::Relaxed);
                     tokio::select! {
                         message = self.inbox.recv() => match message {
                             Some(ToFetch::Stream(header, stream)) => {
                                 let batch = expected.remove(&header)
                                     .ok_or(PeerFault::Stream("it was not asked for"))?;
-                                streams.spawn(receive(stream, batch, incoming.clone(), self.tally.clone(), news.clone()));
+                                let (tally, pace) = (self.tally.clone(), self.turns.pace.clone());
+                                streams.spawn(receive(stream, batch, incoming.clone(), tally, pace, news.clone()));
                             }
                             Some(ToFetch::Follows(_)) => {}
                             None => return Err(Stop::Released),
@@ -213,11 +252,7 @@ impl Fetcher {
                             News::Ended(Ok(()) | Err(ReceiveError::Cut)) => plan.arrived(),
                             News::Ended(Err(error)) => return Err(error.into()),
                         },
-                        () = tokio::time::sleep(PATIENCE) => {
-                            if self.tally.proven.load(Ordering::Relaxed) == seen {
-                                return Err(Refused::retry(Code::TooSlow, 60).into());
-                            }
-                        }
+                        Err(TooSlow) = floor.hold(std::future::pending::<()>()) => return Err(TooSlow.into()),
                         Some(_) = streams.join_next() => {}
                         Some(_) = recording.join_next() => {}
                         // The store records by itself when much comes in; when little does, this does.
@@ -238,10 +273,11 @@ async fn receive(
     batch: Batch,
     incoming: Arc<dyn Incoming>,
     tally: Arc<Tally>,
+    pace: Arc<Pace>,
     news: mpsc::Sender<News>,
 ) {
     let kept = news.clone();
-    let end = receive_batch(stream, batch, incoming, tally, move |record| {
+    let end = receive_batch(stream, batch, incoming, tally, pace, move |record| {
         // Called on the proving thread; a plan that is gone needs no news.
         let _ = kept.blocking_send(News::Kept(record));
     })

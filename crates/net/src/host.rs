@@ -16,11 +16,13 @@ use std::io::Read;
 use std::sync::Arc;
 
 use custodia_exchange::{
-    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Waiting, Wanted,
+    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Waits, Wanted,
 };
 use custodia_format::Hash;
 use custodia_format::key::{KeyId, PublicKey};
 use custodia_format::text::Label;
+
+use crate::link::Link;
 
 /// Another authority's node, as the trust file and the cards name it. Never a name that came over the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -163,9 +165,15 @@ pub trait Host: Send + Sync + 'static {
     /// A refusal ends this transfer.
     fn incoming(&self, peer: &Peer, release: &Hash) -> Result<Arc<dyn Incoming>, Refused>;
 
-    /// Told what the session with this peer waits for, whenever that changes; none when the session is over. Must not block.
-    fn waits(&self, peer: &Peer, waiting: Option<Waiting>) {
-        let _ = (peer, waiting);
+    /// A peer has called, and its hello was read: what waits for it can go over this link, which ends when the caller ends it.
+    /// Must not block.
+    fn called(&self, link: Link) {
+        let _ = link;
+    }
+
+    /// Told what the session with this peer waits for, and each package in it, whenever that changes; none when the session is over. Must not block.
+    fn waits(&self, peer: &Peer, waits: Option<&Waits>) {
+        let _ = (peer, waits);
     }
 
     /// Told about progress, at most some hundred times a second. Must not block for long.
@@ -214,6 +222,9 @@ pub trait ItemBytes: Send {
 pub trait Incoming: Send + Sync {
     /// Manifest root of the package, from the verified release.
     fn root(&self) -> Hash;
+
+    /// Records of the package, from the verified release.
+    fn records(&self) -> u64;
 
     /// Where a document is to be written, `bytes` long; a shorter or longer one never reaches `finish`.
     ///

@@ -10,12 +10,14 @@ mod endpoint;
 mod fetch;
 pub mod host;
 mod link;
+mod pace;
 mod progress;
 mod receive;
 mod serve;
 mod throttle;
 mod tls;
 pub mod transport;
+mod turns;
 
 pub use end::End;
 pub use endpoint::{BindError, ConnectError, Endpoint};

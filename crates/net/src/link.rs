@@ -12,6 +12,7 @@ use crate::host::Peer;
 /// What a link's user tells the driver.
 pub(crate) enum Command {
     Deliver { release: Hash, reply: oneshot::Sender<(Phase, u64)> },
+    Withdraw { release: Hash },
     Push { digest: Hash, reply: oneshot::Sender<Result<(), Refused>> },
     Close,
     HangUp,
@@ -19,7 +20,7 @@ pub(crate) enum Command {
 
 /// A connection to a peer whose hello was read.
 ///
-/// Cheap to clone; what is asked at the same time is done in order. When the last clone is gone the connection is closed
+/// Cheap to clone. Packages that are asked for at the same time are announced in order and travel beside each other. When the last clone is gone the connection is closed
 /// as soon as nothing is under way.
 #[derive(Debug, Clone)]
 pub struct Link {
@@ -63,6 +64,11 @@ impl Link {
         Self { peer: Arc::new(peer), commands, end }
     }
 
+    /// Whether the connection is over.
+    pub fn has_ended(&self) -> bool {
+        self.end.borrow().is_some() || self.commands.is_closed()
+    }
+
     /// Whom it leads to.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -82,6 +88,15 @@ impl Link {
             Ok((Phase::Failed(refused), _)) => Err(refused.into()),
             Ok(_) | Err(_) => Err(self.ended().await.into()),
         }
+    }
+
+    /// Lets a package wait whose [`Link::deliver`] has not ended: it ends with a refusal of ours, and the peer keeps what is
+    /// proven. What else is under way goes on.
+    ///
+    /// # Errors
+    /// [`LinkError::Ended`].
+    pub async fn withdraw(&self, release: Hash) -> Result<(), LinkError> {
+        self.tell(Command::Withdraw { release }).await
     }
 
     /// Sends a statement of ours and waits until the peer keeps it.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use custodia_exchange::message::Wish;
-use custodia_exchange::{Event, Phase, Refused};
+use custodia_exchange::{Event, Fetching, Phase, Refused};
 use custodia_format::Hash;
-use quinn::Connection;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -16,7 +15,6 @@ use crate::fetch::ToFetch;
 use crate::host::{Host, Outgoing, Peer};
 use crate::receive::Tally;
 use crate::serve::{ServeError, Way, open_document, serve_document, serve_ranges};
-use crate::throttle::Throttle;
 
 /// A package of ours that is being served. Dropping it stops its streams.
 pub(crate) struct Sending {
@@ -30,21 +28,14 @@ pub(crate) struct Sending {
 struct Source {
     host: Arc<dyn Host>,
     peer: Arc<Peer>,
-    connection: Connection,
     outgoing: OnceCell<Arc<dyn Outgoing>>,
     sent: Arc<AtomicU64>,
-    throttle: Arc<Throttle>,
+    way: Way,
 }
 
 impl Sending {
-    pub(crate) fn new(
-        release: Hash,
-        host: Arc<dyn Host>,
-        peer: Arc<Peer>,
-        connection: Connection,
-        throttle: Arc<Throttle>,
-    ) -> Self {
-        let source = Source { host, peer, connection, outgoing: OnceCell::new(), sent: Arc::default(), throttle };
+    pub(crate) fn new(release: Hash, host: Arc<dyn Host>, peer: Arc<Peer>, way: Way) -> Self {
+        let source = Source { host, peer, outgoing: OnceCell::new(), sent: Arc::default(), way };
         Self { release, source: Arc::new(source), tasks: JoinSet::new(), told: 0 }
     }
 
@@ -85,7 +76,7 @@ impl Sending {
 impl Source {
     async fn serve(&self, release: Hash, what: Wish, driver: &mpsc::Sender<ToDriver>) -> Result<(), ServeError> {
         let outgoing = self.outgoing.get_or_try_init(|| self.open(release)).await.map_err(ServeError::Refused)?.clone();
-        let way = Way { connection: self.connection.clone(), throttle: self.throttle.clone() };
+        let way = self.way.clone();
         match what {
             Wish::Ranges(ranges) => serve_ranges(way, outgoing, ranges, self.sent.clone()).await,
             Wish::Document(document) => {
@@ -108,7 +99,8 @@ impl Source {
 
 /// A transfer to us that is being fetched. Dropping it lets the fetch go, which records what is proven.
 pub(crate) struct Receiving {
-    pub(crate) release: Hash,
+    release: Hash,
+    pub(crate) root: Hash,
     to_fetch: mpsc::Sender<ToFetch>,
     tally: Arc<Tally>,
     told: u64,
@@ -118,13 +110,13 @@ pub(crate) struct Receiving {
 impl Receiving {
     /// Starts a fetch.
     pub(crate) fn begin<F: Future<Output = ()> + Send + 'static>(
-        release: Hash,
+        fetching: &Fetching,
         fetch: impl FnOnce(mpsc::Receiver<ToFetch>, Arc<Tally>) -> F,
     ) -> Self {
         let (to_fetch, inbox) = mpsc::channel(64);
         let tally = Arc::new(Tally::default());
         let task = tokio::spawn(fetch(inbox, tally.clone()));
-        Self { release, to_fetch, tally, told: 0, task }
+        Self { release: fetching.release, root: fetching.root, to_fetch, tally, told: 0, task }
     }
 
     /// Passes something on. What does not fit is dropped: a peer cannot have more than its streams open.

@@ -11,9 +11,10 @@ use custodia_exchange::fetch::Batch;
 use custodia_exchange::{CHUNK_BYTES, Code, PeerFault, Refused};
 use quinn::{ReadError, RecvStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::host::{DocumentSink, Incoming};
+use crate::pace::{Floor, Pace, TooSlow};
 
 /// Buffers of a stream that are read and not yet proven.
 const AHEAD: usize = 2;
@@ -23,10 +24,6 @@ const BUFFER_BYTES: usize = CHUNK_BYTES as usize;
 const LINGER: Duration = Duration::from_secs(1);
 /// Parts of a buffer: many tiny items must not make the list longer than what it lists.
 const PARTS: usize = 4096;
-/// Least bytes in [`WINDOW`]: below 1 KiB/s a peer only holds a place.
-const FLOOR_BYTES: usize = 60 * 1024;
-/// See [`FLOOR_BYTES`].
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// How a stream ended before its time.
 #[derive(Debug)]
@@ -37,6 +34,12 @@ pub(crate) enum ReceiveError {
     Refused(Refused),
     /// The stream was reset or the connection is over: what is missing is asked for again, or an error frame says why.
     Cut,
+}
+
+impl From<TooSlow> for ReceiveError {
+    fn from(TooSlow: TooSlow) -> Self {
+        ReceiveError::Refused(Refused::retry(Code::TooSlow, 60))
+    }
 }
 
 impl From<PeerFault> for ReceiveError {
@@ -70,24 +73,26 @@ struct Part {
 
 /// Reads the stream of a batch to its end. `kept` is told of items whose midstates are kept.
 pub(crate) async fn receive_batch(
-    mut stream: RecvStream,
+    stream: RecvStream,
     batch: Batch,
     incoming: Arc<dyn Incoming>,
     tally: Arc<Tally>,
+    pace: Arc<Pace>,
     kept: impl Fn(u64) + Send + 'static,
 ) -> Result<(), ReceiveError> {
     let (loads, to_prove) = mpsc::channel(AHEAD);
     let (give_back, mut free) = mpsc::channel(AHEAD + 2);
     let prover = tokio::task::spawn_blocking(move || prove(&*incoming, to_prove, &give_back, &tally, kept));
     let mut gathered = Gathered::default();
-    let read = read_batch(&mut stream, &batch, &loads, &mut free, &mut gathered).await;
+    let mut source = Source { stream, floor: Floor::new(pace) };
+    let read = read_batch(&mut source, &batch, &loads, &mut free, &mut gathered).await;
     // What came in whole counts, however the stream ended. Nobody to take it: the prover says why itself.
     let _ = gathered.flush(&loads).await;
     drop(loads);
     let proven = prover.await.unwrap_or(Err(Code::Internal.into()));
     match (read, proven) {
         (_, Err(refused)) => {
-            let _ = stream.stop(quinn::VarInt::from_u32(u32::from(refused.code.number())));
+            let _ = source.stream.stop(quinn::VarInt::from_u32(u32::from(refused.code.number())));
             Err(ReceiveError::Refused(refused))
         }
         (read, Ok(())) => read,
@@ -95,20 +100,19 @@ pub(crate) async fn receive_batch(
 }
 
 async fn read_batch(
-    stream: &mut RecvStream,
+    source: &mut Source,
     batch: &Batch,
     loads: &mpsc::Sender<Load>,
     free: &mut mpsc::Receiver<Vec<u8>>,
     gathered: &mut Gathered,
 ) -> Result<(), ReceiveError> {
-    let mut floor = Floor::new();
     let mut flushed = Instant::now();
     for piece in &batch.pieces {
         let midstates = piece.midstates_bytes();
         if midstates > 0 {
             gathered.flush(loads).await?;
             let mut bytes = vec![0; length(midstates)?];
-            floor.read(stream, &mut bytes).await?;
+            source.read(&mut bytes).await?;
             hand_over(loads, Load::Midstates { record: piece.record, bytes }).await?;
         }
         for chunk in piece.first_chunk..piece.first_chunk.saturating_add(piece.count) {
@@ -117,12 +121,12 @@ async fn read_batch(
                 gathered.flush(loads).await?;
                 flushed = Instant::now();
             }
-            floor.read(stream, gathered.room(bytes, free)).await?;
+            source.read(gathered.room(bytes, free)).await?;
             gathered.took(Part { record: piece.record, chunk, length: bytes });
         }
     }
     gathered.flush(loads).await?;
-    floor.end(stream).await
+    source.end().await
 }
 
 /// Chunks that came in whole and wait to be proven together.
@@ -215,8 +219,9 @@ fn count_waste(refused: Refused, bytes: usize, tally: &Tally) -> Result<(), Refu
 
 /// Reads the stream of a document to its end and has it checked.
 pub(crate) async fn receive_document(
-    mut stream: RecvStream,
+    stream: RecvStream,
     bytes: u64,
+    pace: Arc<Pace>,
     sink: Box<dyn DocumentSink>,
 ) -> Result<(), ReceiveError> {
     let (parts, mut to_write) = mpsc::channel::<Vec<u8>>(AHEAD);
@@ -230,7 +235,8 @@ pub(crate) async fn receive_document(
         // What was cut short is never judged.
         if left == 0 { sink.finish() } else { Ok(()) }
     });
-    let read = read_document(&mut stream, bytes, &parts).await;
+    let mut source = Source { stream, floor: Floor::new(pace) };
+    let read = read_document(&mut source, bytes, &parts).await;
     drop(parts);
     let written = writer.await.unwrap_or(Err(Code::Internal.into()));
     match (read, written) {
@@ -239,41 +245,33 @@ pub(crate) async fn receive_document(
     }
 }
 
-async fn read_document(stream: &mut RecvStream, bytes: u64, parts: &mpsc::Sender<Vec<u8>>) -> Result<(), ReceiveError> {
-    let mut floor = Floor::new();
+async fn read_document(source: &mut Source, bytes: u64, parts: &mpsc::Sender<Vec<u8>>) -> Result<(), ReceiveError> {
     let mut left = bytes;
     while left > 0 {
         let mut part = vec![0; length(left.min(CHUNK_BYTES))?];
-        floor.read(stream, &mut part).await?;
+        source.read(&mut part).await?;
         left -= part.len() as u64;
         if left == 0 {
             // The end must be seen before the last bytes are judged.
-            floor.end(stream).await?;
+            source.end().await?;
         }
         parts.send(part).await.map_err(|_| ReceiveError::Cut)?;
     }
     Ok(())
 }
 
-/// Reads exactly, and not slower than the floor.
-struct Floor {
-    deadline: Instant,
-    read: usize,
+/// A stream that is read exactly, and not slower than its connection must be.
+struct Source {
+    stream: RecvStream,
+    floor: Floor,
 }
 
-impl Floor {
-    fn new() -> Self {
-        Self { deadline: Instant::now() + WINDOW, read: 0 }
-    }
-
-    async fn read(&mut self, stream: &mut RecvStream, mut buffer: &mut [u8]) -> Result<(), ReceiveError> {
+impl Source {
+    async fn read(&mut self, mut buffer: &mut [u8]) -> Result<(), ReceiveError> {
         while !buffer.is_empty() {
-            let Ok(read) = timeout_at(self.deadline, stream.read(buffer)).await else {
-                return Err(ReceiveError::Refused(Refused::retry(Code::TooSlow, 60)));
-            };
-            match read {
+            match self.floor.hold(self.stream.read(buffer)).await? {
                 Ok(Some(bytes)) => {
-                    self.count(bytes);
+                    self.floor.moved(bytes);
                     buffer = buffer.get_mut(bytes..).unwrap_or_default();
                 }
                 Ok(None) => return Err(PeerFault::Stream("it ends early").into()),
@@ -284,21 +282,12 @@ impl Floor {
     }
 
     /// The stream must end here.
-    async fn end(&mut self, stream: &mut RecvStream) -> Result<(), ReceiveError> {
+    async fn end(&mut self) -> Result<(), ReceiveError> {
         let mut more = [0; 1];
-        match timeout_at(self.deadline, stream.read(&mut more)).await {
-            Ok(Ok(None)) => Ok(()),
-            Ok(Ok(Some(_))) => Err(PeerFault::Stream("it goes on beyond what was wanted").into()),
-            Ok(Err(error)) => Err(cut(&error)),
-            Err(_) => Err(ReceiveError::Refused(Refused::retry(Code::TooSlow, 60))),
-        }
-    }
-
-    fn count(&mut self, bytes: usize) {
-        self.read += bytes;
-        if self.read >= FLOOR_BYTES {
-            self.read = 0;
-            self.deadline = Instant::now() + WINDOW;
+        match self.floor.hold(self.stream.read(&mut more)).await? {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(PeerFault::Stream("it goes on beyond what was wanted").into()),
+            Err(error) => Err(cut(&error)),
         }
     }
 }

@@ -6,7 +6,6 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use custodia_exchange::message::WantRange;
 use custodia_exchange::stream::{First, StreamHeader};
@@ -16,16 +15,15 @@ use quinn::{Connection, SendStream, VarInt};
 use tokio::sync::mpsc;
 
 use crate::host::{ItemBytes, Outgoing};
+use crate::pace::{Floor, Pace, TooSlow};
 use crate::throttle::Throttle;
 
 /// Buffers of a stream that are read and not yet written.
 const READ_AHEAD: usize = 2;
 /// Bytes of a buffer: a chunk. Small items are gathered into one.
 const BUFFER_BYTES: usize = CHUNK_BYTES as usize;
-/// Bytes that must be taken by the link within [`SLOWEST`]: about 1 KiB/s, below which a peer only holds a place.
-const FLOOR_BYTES: usize = 64 * 1024;
-/// See [`FLOOR_BYTES`].
-const SLOWEST: Duration = Duration::from_secs(60);
+/// Bytes that are handed to the link at a time.
+const PART_BYTES: usize = 64 * 1024;
 
 /// Why a want was not served to its end.
 #[derive(Debug)]
@@ -36,11 +34,14 @@ pub(crate) enum ServeError {
     Gone,
 }
 
-/// The way to a peer.
+/// The way to a peer, shared by all that travels on it.
+#[derive(Clone)]
 pub(crate) struct Way {
     pub(crate) connection: Connection,
-    /// Shared by all who send.
+    /// Shared by all connections.
     pub(crate) throttle: Arc<Throttle>,
+    /// What this connection took of all data streams.
+    pub(crate) pace: Arc<Pace>,
 }
 
 /// Sends what is wanted on a stream of its own. `sent` counts bytes of content, and of midstates.
@@ -82,7 +83,7 @@ async fn pump(
     sent: Arc<AtomicU64>,
     read: impl FnOnce(&mut Buffers) -> Result<(), ServeError> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Way { connection, throttle } = way;
+    let Way { connection, throttle, pace } = way;
     let mut stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
     let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
@@ -90,9 +91,10 @@ async fn pump(
         read(&mut out)?;
         out.flush()
     });
-    write(&mut stream, &throttle, header.to_bytes().to_vec().into(), &AtomicU64::new(0)).await?;
+    let mut floor = Floor::new(pace);
+    write(&mut stream, &throttle, &mut floor, header.to_bytes().to_vec().into(), &AtomicU64::new(0)).await?;
     while let Some(buffer) = buffers.recv().await {
-        write(&mut stream, &throttle, buffer.into(), &sent).await?;
+        write(&mut stream, &throttle, &mut floor, buffer.into(), &sent).await?;
     }
     let read = reader.await.unwrap_or(Err(ServeError::Refused(Code::Internal.into())));
     match &read {
@@ -107,18 +109,20 @@ async fn pump(
 async fn write(
     stream: &mut SendStream,
     throttle: &Throttle,
+    floor: &mut Floor,
     mut bytes: bytes::Bytes,
     sent: &AtomicU64,
 ) -> Result<(), ServeError> {
     while !bytes.is_empty() {
-        let part = bytes.split_to(bytes.len().min(FLOOR_BYTES));
+        let part = bytes.split_to(bytes.len().min(PART_BYTES));
         let length = part.len() as u64;
         throttle.pass(part.len()).await;
-        match tokio::time::timeout(SLOWEST, stream.write_chunk(part)).await {
+        match floor.hold(stream.write_chunk(part)).await {
             Ok(Ok(())) => sent.fetch_add(length, Ordering::Relaxed),
             Ok(Err(_)) => return Err(ServeError::Gone),
-            Err(_) => return Err(ServeError::Refused(Refused::retry(Code::TooSlow, 60))),
+            Err(TooSlow) => return Err(ServeError::Refused(Refused::retry(Code::TooSlow, 60))),
         };
+        floor.moved(usize::try_from(length).unwrap_or_default());
     }
     Ok(())
 }

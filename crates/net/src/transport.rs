@@ -33,8 +33,8 @@ pub const IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// Bidirectional streams that a peer may open: the control stream needs one.
 const BIDI_STREAMS: u32 = 4;
-/// Data streams that a peer may have open: the batches under way, a document or two, and their successors.
-const UNI_STREAMS: u32 = 16;
+/// Data streams that a peer may have open: the batches under way, documents of packages that begin, and their successors.
+const UNI_STREAMS: u32 = 32;
 /// What a peer may send on one stream before we have read it.
 const STREAM_WINDOW: u32 = 4 << 20;
 /// What a peer may send on all streams before we have read it.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use custodia_exchange::message::More;
 use custodia_exchange::{
-    AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, GivenBack, Hello, NeedsIt, Refused, Signed, Waiting,
+    AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, GivenBack, Hello, NeedsIt, Refused, Signed, Waits,
 };
 use custodia_format::Hash;
 use custodia_format::body::{Body, Consignment};
@@ -18,7 +18,7 @@ use custodia_format::note::Note;
 use custodia_format::statement::Statement;
 use custodia_format::text::LedgerName;
 use custodia_index::Row;
-use custodia_net::{Host, Incoming, Outgoing, Peer};
+use custodia_net::{Host, Incoming, Link, Outgoing, Peer};
 
 use crate::author::{self, BoundBy, Draft};
 use crate::back::{self, Lost};
@@ -373,8 +373,14 @@ impl Host for Station {
         receive::open(&self.node, peer, release).map_err(refused)
     }
 
-    fn waits(&self, peer: &Peer, waiting: Option<Waiting>) {
-        self.watch.waits(peer.root, waiting);
+    fn called(&self, link: Link) {
+        if let Some(online) = self.node.online() {
+            online.called(link);
+        }
+    }
+
+    fn waits(&self, peer: &Peer, waits: Option<&Waits>) {
+        self.watch.waits(peer.root, waits);
     }
 
     fn observe(&self, _: &Peer, event: &Event) {

@@ -4,10 +4,11 @@
 //! confirmed. So nothing can fall out of it, and a restart goes on where the last process stopped. Only the patience
 //! between attempts lives in memory. Those to whom nothing is owed are called by the witness round.
 
+mod attempt;
 mod round;
 mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,17 +18,18 @@ use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
-use custodia_net::{ConnectError, Endpoint, Link, LinkError, Peer};
+use custodia_net::{Endpoint, Link, Peer};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::{Code, Failure};
 use crate::host::{Station, owed};
-use crate::peers::Authority;
 use crate::watch::{News, Watch};
 use crate::{Node, author, edge, keys, proofs};
 
+use attempt::attempt;
+pub(crate) use attempt::greet;
 use round::Round;
 pub(crate) use wishes::{Wishes, parse_rate, print_rate};
 
@@ -43,6 +45,10 @@ pub(crate) struct Online {
     endpoint: Endpoint,
     watch: Arc<Watch>,
     wake: Notify,
+    /// What is to be done may be something else now.
+    look: Notify,
+    /// Sessions of peers that called us and are still there.
+    calls: Mutex<HashMap<KeyId, (Link, Heard)>>,
     /// Why the last attempt at each authority came to nothing, and when the next one is made; none after one that did not.
     failures: Mutex<HashMap<KeyId, (Failure, Instant)>>,
     wishes: watch::Sender<Wishes>,
@@ -54,11 +60,20 @@ impl std::fmt::Debug for Online {
     }
 }
 
+/// Whether the outbox has heard of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Not,
+    Of,
+}
+
 /// What one authority must still get.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Work {
+    /// Releases whose packages are to travel now, oldest first.
     releases: Vec<Hash>,
-    is_owed: bool,
+    /// Statements.
+    owed: Vec<Hash>,
 }
 
 /// Why an authority is called.
@@ -94,7 +109,9 @@ impl Online {
         let station = Arc::new(Station::new(node.clone(), watch.clone()));
         let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
         let wishes = watch::Sender::new(Wishes::of(node.home()));
-        let online = Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default(), wishes };
+        let (wake, look) = (Notify::new(), Notify::new());
+        let (calls, failures) = (Mutex::default(), Mutex::default());
+        let online = Self { endpoint, watch, wake, look, calls, failures, wishes };
         online.set_pace(node);
         Ok(Arc::new(online))
     }
@@ -140,7 +157,7 @@ impl Online {
     pub(crate) fn wish(&self, node: &Node, wishes: Wishes) {
         self.wishes.send_replace(wishes);
         self.set_pace(node);
-        self.wake.notify_one();
+        self.look.notify_one();
     }
 
     /// Sets the limit that holds now; says for how many seconds it does.
@@ -155,11 +172,31 @@ impl Online {
         seconds
     }
 
-    /// Waits until somebody says that a release is to wait.
-    async fn paused(&self, release: &Hash) {
-        let mut wishes = self.wishes.subscribe();
-        // Its sender is ours.
-        let _ = wishes.wait_for(|wishes| wishes.is_paused(release)).await;
+    /// A peer has called: what waits for it can go over this session, also to who cannot be called.
+    pub(crate) fn called(&self, link: Link) {
+        let root = link.peer().root;
+        self.calls().insert(root, (link, Heard::Not));
+        self.look.notify_one();
+    }
+
+    /// The session of a peer that called us.
+    fn call_of(&self, peer: &KeyId) -> Option<Link> {
+        let mut calls = self.calls();
+        calls.retain(|_, (link, _)| !link.has_ended());
+        calls.get(peer).map(|(link, _)| link.clone())
+    }
+
+    /// Who has called since this was asked last.
+    fn new_calls(&self) -> Vec<KeyId> {
+        let mut calls = self.calls();
+        let new = calls
+            .iter_mut()
+            .filter_map(|(peer, (_, heard))| (std::mem::replace(heard, Heard::Of) == Heard::Not).then_some(*peer));
+        new.collect()
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<KeyId, (Link, Heard)>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<KeyId, (Failure, Instant)>> {
@@ -202,33 +239,46 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
     let mut patience: BTreeMap<KeyId, Patience> = BTreeMap::new();
     let mut round = Round::new(node.config().witness);
     let mut attempts: JoinSet<(KeyId, Purpose, Result<(), Failure>)> = JoinSet::new();
-    let mut under_way: BTreeSet<KeyId> = BTreeSet::new();
+    // What those who are called now are told of what is to be done.
+    let mut under_way: BTreeMap<KeyId, watch::Sender<Work>> = BTreeMap::new();
     while node.online().is_some_and(|now| Arc::ptr_eq(&now, &online)) {
         let (looked, began, wishes) = (node.clone(), round.began(), online.wishes.borrow().clone());
         let look = move || Ok((work(&looked, &wishes)?, Round::lacking(&looked, began)));
         let found = tokio::task::spawn_blocking(look).await;
         let found = found.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
-        let (work, lacking) = found.unwrap_or_else(|failure| {
+        let (mut work, lacking) = found.unwrap_or_else(|failure| {
             tracing::error!(%failure, "what is queued cannot be read");
             (BTreeMap::new(), Vec::new())
         });
         let now = Instant::now();
         let mut next = now + round.interval().map_or(IDLE, |interval| interval.min(IDLE));
+        for (peer, told) in &under_way {
+            let work = work.remove(peer).unwrap_or_default();
+            told.send_if_modified(|before| {
+                *before != work && {
+                    *before = work;
+                    true
+                }
+            });
+        }
+        // Who calls us is here, whatever happened when we called.
+        for peer in online.new_calls() {
+            patience.entry(peer).or_default().not_before = None;
+        }
         for (peer, work) in work {
-            if under_way.contains(&peer) {
-                continue;
-            }
-            match patience.entry(peer).or_default().not_before.filter(|at| *at > now) {
+            let waits = patience.entry(peer).or_default().not_before.filter(|at| *at > now);
+            match waits {
                 Some(at) => next = next.min(at),
                 None => {
-                    under_way.insert(peer);
+                    let (told, work) = watch::channel(work);
+                    under_way.insert(peer, told);
                     let (node, online) = (node.clone(), online.clone());
                     attempts.spawn(async move { (peer, Purpose::Deliver, attempt(&node, &online, &peer, work).await) });
                 }
             }
         }
         // Whoever is called for a delivery cosigns at that.
-        let lacking: Vec<KeyId> = lacking.into_iter().filter(|peer| !under_way.contains(peer)).collect();
+        let lacking: Vec<KeyId> = lacking.into_iter().filter(|peer| !under_way.contains_key(peer)).collect();
         for peer in round.due(&lacking, now) {
             let (authority, online) = (node.peers().rooted(&peer), online.clone());
             attempts.spawn(async move {
@@ -242,6 +292,7 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
         next = round.next().map_or(next, |due| next.min(due));
         tokio::select! {
             () = sleep_until(next) => {}
+            () = online.look.notified() => {}
             () = online.wake.notified() => patience.values_mut().for_each(|patience| patience.not_before = None),
             Some(Ok((peer, purpose, outcome))) = attempts.join_next() => match (purpose, outcome) {
                 (Purpose::Witness, outcome) => {
@@ -284,14 +335,19 @@ fn work(node: &Node, wishes: &Wishes) -> Result<BTreeMap<KeyId, Work>, Failure> 
     let mut all: BTreeMap<KeyId, Work> = BTreeMap::new();
     for (peer, mut releases) in open_releases(node)? {
         releases.retain(|release| !wishes.is_paused(release));
+        // While one goes first, the others to this peer wait; what is proven of them stays proven.
+        if releases.iter().any(|release| wishes.is_first(release)) {
+            releases.retain(|release| wishes.is_first(release));
+        }
         if !releases.is_empty() {
             all.entry(peer).or_default().releases = releases;
         }
     }
     for authority in node.peers().all() {
         let peer = Peer { root: authority.root, name: authority.name.clone() };
-        if !owed(node, &peer)?.is_empty() {
-            all.entry(authority.root).or_default().is_owed = true;
+        let owed = owed(node, &peer)?;
+        if !owed.is_empty() {
+            all.entry(authority.root).or_default().owed = owed;
         }
     }
     Ok(all)
@@ -316,75 +372,6 @@ pub(crate) fn open_releases(node: &Node) -> Result<BTreeMap<KeyId, Vec<Hash>>, F
 pub(crate) fn is_answered(node: &Node, release: &Hash) -> Result<bool, Failure> {
     let ends = [Kind::Receipt.to_string(), Kind::Refusal.to_string()];
     Ok(node.index().answers(release)?.iter().any(|row| ends.contains(&row.kind) && !author::is_own(node, row)))
-}
-
-/// Calls an authority once, and hands over what it must still get.
-async fn attempt(node: &Arc<Node>, online: &Online, root: &KeyId, work: Work) -> Result<(), Failure> {
-    let authority = node
-        .peers()
-        .rooted(root)
-        .ok_or_else(|| Failure::new(Code::UnknownPeer, "The recipient is not trusted any more.").at(root))?;
-    let link = connect(online, &authority).await?;
-    let mut refused = None;
-    for release in work.releases {
-        let delivered = tokio::select! {
-            delivered = link.deliver(release) => delivered,
-            // What is proven at the peer stays proven; it goes on when somebody says so.
-            () = online.paused(&release) => {
-                link.hang_up().await;
-                return Ok(());
-            }
-        };
-        match delivered {
-            // A refusal is an answer: it is in our ledger, and nothing is owed any more.
-            Ok(_) | Err(LinkError::Declined { .. }) => {}
-            Err(error @ LinkError::Refused(_)) => refused = Some(Failure::from(error)),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let end = link.close().await;
-    match refused {
-        Some(failure) => Err(failure),
-        None if end.is_orderly() => Ok(()),
-        None => Err(end.into()),
-    }
-}
-
-/// Calls an authority once and hands it nothing: who was met has told what it saw of our ledger, and has cosigned what it
-/// had not.
-pub(crate) async fn greet(online: &Online, authority: &Authority) -> Result<(), Failure> {
-    let end = connect(online, authority).await?.close().await;
-    if end.is_orderly() { Ok(()) } else { Err(end.into()) }
-}
-
-/// Calls an authority at its addresses, the best first.
-async fn connect(online: &Online, authority: &Authority) -> Result<Link, Failure> {
-    let peer = Peer { root: authority.root, name: authority.name.clone() };
-    let keys = authority.transport_keys(edge::now());
-    let mut failure = Failure::new(Code::PeerUnreachable, "The peer's card gives no address.")
-        .at(&authority.name)
-        .safe("Everything is queued here; it goes when the peer calls.")
-        .next("ask for their newest card");
-    for address in &authority.card()?.addresses {
-        let text = address.to_string();
-        let found = tokio::net::lookup_host(text.as_str()).await.map(|found| found.collect::<Vec<_>>());
-        let found = found.unwrap_or_else(|error| {
-            failure = Failure::new(Code::PeerUnreachable, "The peer's address is not known to this network.")
-                .at(&text)
-                .instead_of("an address", error.to_string())
-                .safe("Everything is queued here; what the peer has proven is not sent again.");
-            Vec::new()
-        });
-        for address in found {
-            match online.endpoint.connect(peer.clone(), &keys, address).await {
-                Ok(link) => return Ok(link),
-                // Somebody else answers there: that is told, and no other address is tried in its place.
-                Err(error @ ConnectError::IdentityChanged { .. }) => return Err(error.into()),
-                Err(error) => failure = error.into(),
-            }
-        }
-    }
-    Err(failure)
 }
 
 #[cfg(test)]

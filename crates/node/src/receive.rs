@@ -183,6 +183,10 @@ impl Incoming for Arrival {
         self.package.root
     }
 
+    fn records(&self) -> u64 {
+        self.package.records
+    }
+
     fn document(&self, document: Document, bytes: u64) -> Result<Box<dyn DocumentSink>, Refused> {
         let limit = match document {
             Document::History => history::HISTORY_BYTES,

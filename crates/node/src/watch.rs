@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use custodia_exchange::{Event, Waiting};
+use custodia_exchange::{Event, Waiting, Waits};
+use custodia_format::Hash;
 use custodia_format::key::KeyId;
 use tokio::sync::broadcast;
 
@@ -22,12 +23,15 @@ pub(crate) enum News {
     Attempt(KeyId, Box<Failure>, u64),
 }
 
+/// What each release in a session waits for, and since when; under none the session as a whole.
+type OfSession = HashMap<Option<Hash>, (Waiting, Instant)>;
+
 /// Where news are told and heard.
 #[derive(Debug)]
 pub(crate) struct Watch {
     news: broadcast::Sender<News>,
-    /// What the session with each peer waits for, and since when.
-    waiting: Mutex<HashMap<KeyId, (Waiting, Instant)>>,
+    /// What the session with each peer waits for.
+    waiting: Mutex<HashMap<KeyId, OfSession>>,
 }
 
 impl Watch {
@@ -36,19 +40,29 @@ impl Watch {
     }
 
     /// The session with a peer waits for something else now, or is over.
-    pub(crate) fn waits(&self, peer: KeyId, waiting: Option<Waiting>) {
-        match waiting {
-            Some(waiting) => drop(self.waiting().insert(peer, (waiting, Instant::now()))),
-            None => drop(self.waiting().remove(&peer)),
-        }
+    pub(crate) fn waits(&self, peer: KeyId, waits: Option<&Waits>) {
+        let mut waiting = self.waiting();
+        let before = waiting.remove(&peer).unwrap_or_default();
+        let Some(waits) = waits else { return };
+        let packages = waits.packages.iter().map(|(release, waiting)| (Some(*release), *waiting));
+        let since = |about: Option<Hash>, now: Waiting| match before.get(&about) {
+            Some((waiting, since)) if *waiting == now => (now, *since),
+            _ => (now, Instant::now()),
+        };
+        let all = packages.chain([(None, waits.session)]).map(|(about, now)| (about, since(about, now)));
+        waiting.insert(peer, all.collect());
     }
 
-    /// What the session with a peer waits for, and for how long it has; none without a session.
-    pub(crate) fn waits_for(&self, peer: &KeyId) -> Option<(Waiting, Duration)> {
-        self.waiting().get(peer).map(|(waiting, since)| (*waiting, since.elapsed()))
+    /// What the session with a peer waits for where this release is concerned, and for how long it has; none without a
+    /// session.
+    pub(crate) fn waits_for(&self, peer: &KeyId, release: &Hash) -> Option<(Waiting, Duration)> {
+        let waiting = self.waiting();
+        let session = waiting.get(peer)?;
+        let (waiting, since) = session.get(&Some(*release)).or_else(|| session.get(&None))?;
+        Some((*waiting, since.elapsed()))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<KeyId, (Waiting, Instant)>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<KeyId, OfSession>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,8 +3,10 @@
 use custodia_format::Hash;
 
 use super::said::{Said, SaidKind};
+use super::waiting::waiting;
 use super::{
-    Event, Fetching, Follows, Message, Output, PeerFault, Pending, Phase, Question, Refused, Session, Signed, Turn,
+    Event, Fetching, Follows, Message, Output, PeerFault, Pending, Phase, Question, Refused, Session, Signed,
+    TRANSFERS, Turn, Waiting,
 };
 use crate::codes::Code;
 use crate::frame::FrameType;
@@ -58,21 +60,19 @@ impl Receiving {
             || matches!(&self.stage, Stage::Receipt { receipt: Some(receipt) } if receipt == about)
     }
 
-    pub(super) fn turn(&self) -> Turn {
-        match self.stage {
-            Stage::Fetching { .. } | Stage::Receipt { receipt: Some(_) } => Turn::Theirs,
-            Stage::Judging | Stage::Consigning(_) | Stage::Fetched(_) | Stage::Receipt { receipt: None } => Turn::Ours,
-        }
+    pub(super) const fn release(&self) -> Hash {
+        self.release
     }
 
-    pub(super) fn why(&self) -> &'static str {
-        match self.stage {
-            Stage::Judging => "the release is being judged",
-            Stage::Consigning(_) => "the consignment is on its way",
-            Stage::Fetching { .. } => "content is on its way to us",
-            Stage::Fetched(_) | Stage::Receipt { receipt: None } => "the receipt is being made",
-            Stage::Receipt { receipt: Some(_) } => "the peer verifies our receipt",
-        }
+    pub(super) const fn waiting(&self) -> Waiting {
+        let (why, turn) = match self.stage {
+            Stage::Judging => ("the release is being judged", Turn::Ours),
+            Stage::Consigning(_) => ("the consignment is on its way", Turn::Ours),
+            Stage::Fetching { .. } => ("content is on its way to us", Turn::Theirs),
+            Stage::Fetched(_) | Stage::Receipt { receipt: None } => ("the receipt is being made", Turn::Ours),
+            Stage::Receipt { receipt: Some(_) } => ("the peer verifies our receipt", Turn::Theirs),
+        };
+        waiting(why, turn, "the receipt is kept by both sides")
     }
 }
 
@@ -83,12 +83,14 @@ impl Session {
             self.send(&Message::Error(ErrorBody::new(Code::Statement.into(), Some(said.digest))));
             return;
         };
-        if self.receiving.is_some() {
+        // Data streams name the package alone.
+        let is_here = self.receiving.iter().any(|receiving| receiving.release == said.digest || receiving.root == root);
+        if is_here || self.receiving.len() >= TRANSFERS {
             self.send(&Message::Error(ErrorBody::new(Refused::retry(Code::Busy, 1), Some(said.digest))));
             return;
         }
         let release = said.digest;
-        self.receiving = Some(Receiving { release, root, consignment: None, stage: Stage::Judging });
+        self.receiving.push(Receiving { release, root, consignment: None, stage: Stage::Judging });
         self.event(Event::Receiving { release, phase: Phase::Announced });
         self.ask(Question::Consign { release: signed }, Pending::Consign { release, root });
     }
@@ -100,9 +102,9 @@ impl Session {
                     self.close(Code::Internal);
                     return Ok(());
                 };
-                if let Some(receiving) = self.receiving.as_mut() {
+                if let Some(receiving) = self.receiving_mut(&release) {
                     receiving.consignment = Some(said.digest);
-                    receiving.stage = Stage::Consigning(Fetching { release, history, manifest });
+                    receiving.stage = Stage::Consigning(Fetching { release, root, history, manifest });
                 }
                 self.say_under_checkpoint(consignment, said);
             }
@@ -121,30 +123,29 @@ impl Session {
 
     /// The consignment is on the wire: only now may anything be asked for.
     pub(super) fn consignment_said(&mut self, digest: &Hash) {
-        let fetching = match &mut self.receiving {
-            Some(Receiving { consignment, stage: stage @ Stage::Consigning(_), .. })
-                if consignment.as_ref() == Some(digest) =>
-            {
-                match std::mem::replace(stage, Stage::Fetching { expected: Vec::new() }) {
-                    Stage::Consigning(fetching) => fetching,
-                    _ => return,
-                }
+        let said = self.receiving.iter_mut().find_map(|receiving| match receiving.stage {
+            Stage::Consigning(fetching) if receiving.consignment.as_ref() == Some(digest) => {
+                Some((receiving, fetching))
             }
-            _ => return,
-        };
+            _ => None,
+        });
+        let Some((receiving, fetching)) = said else { return };
+        receiving.stage = Stage::Fetching { expected: Vec::new() };
         self.event(Event::Receiving { release: fetching.release, phase: Phase::Consigned });
         self.outputs.push_back(Output::Fetch(fetching));
     }
 
     /// Acts on what the driver reported. `false` if there was nothing to act on.
     pub(super) fn finish_fetch(&mut self) -> bool {
-        let Some(Receiving { release, stage: Stage::Fetched(end), .. }) = &self.receiving else { return false };
-        let (release, end) = (*release, *end);
+        let fetched = self.receiving.iter_mut().find_map(|receiving| match receiving.stage {
+            Stage::Fetched(end) => Some((receiving, end)),
+            _ => None,
+        });
+        let Some((receiving, end)) = fetched else { return false };
+        let release = receiving.release;
         match end {
             Ok(()) => {
-                if let Some(receiving) = self.receiving.as_mut() {
-                    receiving.stage = Stage::Receipt { receipt: None };
-                }
+                receiving.stage = Stage::Receipt { receipt: None };
                 self.event(Event::Receiving { release, phase: Phase::Proven });
                 self.ask(Question::Receipt { release }, Pending::Receipt { release });
             }
@@ -157,7 +158,7 @@ impl Session {
     }
 
     pub(super) fn say_receipt(&mut self, release: Hash, signed: Signed) -> Result<(), PeerFault> {
-        let Some(receiving) = self.receiving.as_mut() else { return Ok(()) };
+        let Some(receiving) = self.receiving_mut(&release) else { return Ok(()) };
         let Some(said) = ours(&signed, SaidKind::Receipt, release, receiving.root) else {
             self.close(Code::Internal);
             return Ok(());
@@ -169,17 +170,15 @@ impl Session {
 
     /// The peer keeps our receipt: delivered, in the words of both sides.
     pub(super) fn receipt_kept(&mut self, digest: &Hash) {
-        let release = match &self.receiving {
-            Some(Receiving { release, stage: Stage::Receipt { receipt: Some(receipt) }, .. }) if receipt == digest => {
-                *release
-            }
-            _ => return,
-        };
-        self.end_receiving(release, Phase::Receipted { receipt: *digest });
+        let is_kept = |receiving: &&Receiving| matches!(&receiving.stage, Stage::Receipt { receipt: Some(receipt) } if receipt == digest);
+        if let Some(release) = self.receiving.iter().find(is_kept).map(|receiving| receiving.release) {
+            self.end_receiving(release, Phase::Receipted { receipt: *digest });
+        }
     }
 
     pub(super) fn read_follows(&mut self, follows: Follows) -> Result<(), PeerFault> {
-        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.release == follows.release) else {
+        let receiving = self.receiving.iter_mut().find(|receiving| receiving.release == follows.release);
+        let Some(receiving) = receiving else {
             return if self.ended.contains(&follows.release) {
                 Ok(())
             } else {
@@ -199,9 +198,9 @@ impl Session {
         Ok(())
     }
 
-    /// The peer ends the transfer, or does not take our consignment or receipt.
-    pub(super) fn receiving_refused(&mut self, refused: Refused) {
-        if let Some(receiving) = &self.receiving {
+    /// The peer ends a transfer, or does not take our consignment or receipt.
+    pub(super) fn receiving_refused(&mut self, about: &Hash, refused: Refused) {
+        if let Some(receiving) = self.receiving.iter().find(|receiving| receiving.concerns(about)) {
             let release = receiving.release;
             if matches!(receiving.stage, Stage::Fetching { .. }) {
                 self.outputs.push_back(Output::StopFetching { release });
@@ -211,10 +210,15 @@ impl Session {
     }
 
     pub(super) fn end_receiving(&mut self, release: Hash, phase: Phase) {
-        if self.receiving.take_if(|receiving| receiving.release == release).is_some() {
+        if let Some(place) = self.receiving.iter().position(|receiving| receiving.release == release) {
+            self.receiving.remove(place);
             self.remember_end(release);
             self.event(Event::Receiving { release, phase });
         }
+    }
+
+    fn receiving_mut(&mut self, release: &Hash) -> Option<&mut Receiving> {
+        self.receiving.iter_mut().find(|receiving| receiving.release == *release)
     }
 }
 

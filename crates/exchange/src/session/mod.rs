@@ -8,7 +8,8 @@
 //! - One question is open at a time; frames that arrive meanwhile wait their turn, so effects have the wire's order.
 //! - Nothing is sent that depends on an answer before the answer is there: what the host calls durable is durable first.
 //! - A package's manifest and content are asked for and served only after its consignment is kept by both.
-//! - At most one package each way is under way; the others wait in order.
+//! - Some packages each way are under way at once ([`TRANSFERS`]); the others wait in order. Statements overtake packages.
+//! - Two releases of one package are never under way at once: data streams name the package and not the release.
 
 mod back;
 mod checkpoints;
@@ -23,7 +24,7 @@ use std::collections::VecDeque;
 
 use custodia_format::Hash;
 
-pub use waiting::{Turn, Waiting};
+pub use waiting::{Turn, Waiting, Waits};
 
 use crate::codes::{Code, Refused};
 use crate::fault::PeerFault;
@@ -42,6 +43,9 @@ use said::Said;
 const INBOX_FRAMES: usize = 64;
 /// Statements under way that the peer has not confirmed; the others wait.
 const UNCONFIRMED: usize = 64;
+/// Packages each way that are under way at once: all of them are announced, so that none waits for another's content; whose
+/// content travels first is for the side to say that asks for it.
+pub const TRANSFERS: usize = 32;
 
 /// One side of a connection.
 #[derive(Debug)]
@@ -49,8 +53,9 @@ pub struct Session {
     opening: Opening,
     met: Met,
     checkpoints: Checkpoints,
-    sending: Option<Sending>,
-    receiving: Option<Receiving>,
+    /// In the order in which they began.
+    sending: Vec<Sending>,
+    receiving: Vec<Receiving>,
     /// What the open question was for; nothing else moves until it is answered.
     pending: Option<Pending>,
     inbox: VecDeque<Frame>,
@@ -82,7 +87,7 @@ pub enum Output {
     Fetch(Fetching),
     /// A document of the transfer that is being fetched comes on a stream.
     Follows(Follows),
-    /// Stop fetching: the peer ended it. Do not report.
+    /// Stop fetching: it is over. Do not report.
     StopFetching {
         /// Digest of the release.
         release: Hash,
@@ -98,6 +103,8 @@ pub enum Output {
 pub struct Fetching {
     /// Digest of the release.
     pub release: Hash,
+    /// Manifest root of its package: data streams name it.
+    pub root: Hash,
     /// Whether the history is missing.
     pub history: NeedsIt,
     /// Whether the manifest is missing.
@@ -115,6 +122,17 @@ enum Task {
     Push(Hash),
     /// Have our newest checkpoint cosigned.
     Submit,
+}
+
+impl Task {
+    /// What goes first: what is asked for by the protocol, statements, packages. Within a rank in order.
+    const fn rank(self) -> u8 {
+        match self {
+            Task::Owed | Task::Submit => 0,
+            Task::Push(_) => 1,
+            Task::Deliver(_) => 2,
+        }
+    }
 }
 
 /// What is to happen with the answer to the open question.
@@ -137,7 +155,7 @@ enum Pending {
     Push { digest: Hash },
     Consign { release: Hash, root: Hash },
     Receipt { release: Hash },
-    KeepAnswer { digest: Hash, answer: outgoing::Answered },
+    KeepAnswer { release: Hash, digest: Hash, answer: outgoing::Answered },
     Keep { digest: Hash },
     Settled { digest: Hash },
 }
@@ -155,8 +173,8 @@ impl Session {
             opening: Opening::default(),
             met: Met::default(),
             checkpoints: Checkpoints::default(),
-            sending: None,
-            receiving: None,
+            sending: Vec::new(),
+            receiving: Vec::new(),
             pending: None,
             inbox: VecDeque::new(),
             tasks: VecDeque::new(),
@@ -214,7 +232,7 @@ impl Session {
 
     /// Asks the peer for a part of the transfer that is being fetched. Does nothing if that is over.
     pub fn want(&mut self, release: Hash, what: Wish) {
-        if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.is_fetching(&release)) {
+        if let Some(receiving) = self.receiving.iter_mut().find(|receiving| receiving.is_fetching(&release)) {
             if let Wish::Document(document) = &what {
                 receiving.expects(*document);
             }
@@ -227,7 +245,7 @@ impl Session {
     /// # Errors
     /// [`PeerFault`], from frames that waited.
     pub fn fetched(&mut self, release: Hash, end: Result<(), Refused>) -> Result<(), PeerFault> {
-        if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.is_fetching(&release)) {
+        if let Some(receiving) = self.receiving.iter_mut().find(|receiving| receiving.is_fetching(&release)) {
             receiving.fetched(end);
         }
         self.run()
@@ -238,14 +256,17 @@ impl Session {
         self.send(&Message::Follows(Follows { release, document, bytes }));
     }
 
-    /// Reports that a release cannot be served any further.
+    /// Reports that a release cannot be served any further, or is to wait. One that has not begun is not begun.
     ///
     /// # Errors
     /// [`PeerFault`], from frames that waited.
     pub fn serving_failed(&mut self, release: Hash, refused: Refused) -> Result<(), PeerFault> {
-        if self.sending.as_ref().is_some_and(|sending| sending.release == release) {
+        if self.is_sending(&release) {
             self.send(&Message::Error(ErrorBody::new(refused, Some(release))));
-            self.end_sending(Phase::Failed(refused));
+            self.end_sending(release, Phase::Failed(refused));
+        } else if let Some(place) = self.tasks.iter().position(|task| *task == Task::Deliver(release)) {
+            self.tasks.remove(place);
+            self.event(Event::Sending { release, phase: Phase::Failed(refused) });
         }
         self.run()
     }
@@ -276,8 +297,8 @@ impl Session {
             && self.pending.is_none()
             && self.inbox.is_empty()
             && self.tasks.is_empty()
-            && self.sending.is_none()
-            && self.receiving.is_none()
+            && self.sending.is_empty()
+            && self.receiving.is_empty()
             && self.unconfirmed.is_empty()
             && self.checkpoints.none_in_flight()
     }
@@ -362,7 +383,9 @@ impl Session {
                 self.say_consigned(release, root, consigned)?;
             }
             (Pending::Receipt { release }, Answer::Statement(signed)) => self.say_receipt(release, signed)?,
-            (Pending::KeepAnswer { digest, answer }, Answer::Done) => self.answer_kept(digest, answer),
+            (Pending::KeepAnswer { release, digest, answer }, Answer::Done) => {
+                self.answer_kept(release, digest, answer)
+            }
             (Pending::Keep { digest }, Answer::Done) => self.send(&Message::Kept(digest)),
             (Pending::Settled { digest }, Answer::Done) => self.event(Event::Settled { digest }),
             (pending, Answer::Refused(refused)) => self.refused(pending, refused),
@@ -374,16 +397,16 @@ impl Session {
     /// A host's no: about one statement or transfer it is told to the peer, about the session it ends it.
     fn refused(&mut self, pending: Pending, refused: Refused) {
         match pending {
-            Pending::Release { .. } => self.end_sending(Phase::Failed(refused)),
+            Pending::Release { release } => self.end_sending(release, Phase::Failed(refused)),
             // What is owed stays owed: the host lists it again next time.
             Pending::Push { digest } => self.event(Event::NotTaken { digest, refused }),
             Pending::Consign { release, .. } | Pending::Receipt { release } => {
                 self.send(&Message::Error(ErrorBody::new(refused, Some(release))));
                 self.end_receiving(release, Phase::Failed(refused));
             }
-            Pending::KeepAnswer { digest, .. } => {
+            Pending::KeepAnswer { release, digest, .. } => {
                 self.send(&Message::Error(ErrorBody::new(refused, Some(digest))));
-                self.end_sending(Phase::Failed(refused));
+                self.end_sending(release, Phase::Failed(refused));
             }
             Pending::Keep { digest } => self.send(&Message::Error(ErrorBody::new(refused, Some(digest)))),
             _ => self.close(refused.code),
@@ -392,13 +415,15 @@ impl Session {
 
     fn run_tasks(&mut self) {
         while self.is_open() && self.pending.is_none() && !self.closed {
-            let ready = match self.tasks.front() {
-                Some(Task::Deliver(_)) => self.sending.is_none(),
-                Some(Task::Push(_)) => self.unconfirmed.len() < UNCONFIRMED,
-                Some(Task::Submit | Task::Owed) => true,
-                None => false,
+            // What is small and says something final goes first, and a package that waits holds up no statement.
+            let is_ready = |task: &Task| match task {
+                Task::Deliver(_) => self.sending.len() < TRANSFERS,
+                Task::Push(_) => self.unconfirmed.len() < UNCONFIRMED,
+                Task::Submit | Task::Owed => true,
             };
-            let Some(task) = self.tasks.pop_front_if(|_| ready) else { return };
+            let ready = self.tasks.iter().enumerate().filter(|(_, task)| is_ready(task));
+            let Some(place) = ready.min_by_key(|(_, task)| task.rank()).map(|(place, _)| place) else { return };
+            let Some(task) = self.tasks.remove(place) else { return };
             match task {
                 Task::Deliver(release) => self.begin_sending(release),
                 Task::Push(digest) => self.ask(Question::Statement { digest }, Pending::Push { digest }),

@@ -3,7 +3,8 @@
 use custodia_format::Hash;
 
 use super::said::{Said, SaidKind};
-use super::{Event, Message, Output, PeerFault, Pending, Phase, Question, Session, Signed, Task, Want};
+use super::waiting::waiting;
+use super::{Event, Message, Output, PeerFault, Pending, Phase, Question, Session, Signed, Task, Turn, Waiting, Want};
 use crate::codes::Code;
 use crate::frame::FrameType;
 
@@ -20,10 +21,34 @@ pub(super) struct Sending {
 pub(super) enum Stage {
     /// The release is being fetched from the store.
     Preparing,
+    /// Another release of the same package is under way: this one waits for its end.
+    Behind,
     /// The peer has the release and judges it.
     AwaitConsignment,
     /// The peer has consigned: manifest and content may be asked for.
     Serving,
+}
+
+impl Stage {
+    /// Whether the peer has heard of it.
+    const fn is_on_the_wire(self) -> bool {
+        matches!(self, Self::AwaitConsignment | Self::Serving)
+    }
+
+    pub(super) const fn waiting(self) -> Waiting {
+        match self {
+            Self::Preparing => waiting("the release is read from the store", Turn::Ours, "it is announced"),
+            Self::Behind => {
+                waiting("another release of the same package is under way", Turn::Theirs, "this one is announced")
+            }
+            Self::AwaitConsignment => {
+                waiting("the peer judges the release", Turn::Theirs, "it consigns or refuses, then content travels")
+            }
+            Self::Serving => {
+                waiting("the peer fetches and proves the content", Turn::Theirs, "it sends its signed receipt")
+            }
+        }
+    }
 }
 
 /// A peer's answer to our release.
@@ -36,31 +61,38 @@ pub(super) enum Answered {
 
 impl Session {
     pub(super) fn begin_sending(&mut self, release: Hash) {
-        self.sending = Some(Sending { release, root: None, stage: Stage::Preparing });
+        if self.is_sending(&release) {
+            // Asked for twice: whoever waits hears of the same end.
+            return;
+        }
+        self.sending.push(Sending { release, root: None, stage: Stage::Preparing });
         self.ask(Question::Statement { digest: release }, Pending::Release { release });
     }
 
     pub(super) fn say_release(&mut self, release: Hash, signed: Signed) -> Result<(), PeerFault> {
         let said = Said::read(&signed).ok().filter(|said| said.kind == SaidKind::Release && said.digest == release);
-        let (Some(said), Some(sending)) = (said, self.sending.as_mut()) else {
-            self.end_sending(Phase::Failed(Code::NotHere.into()));
+        let Some(said) = said else {
+            self.end_sending(release, Phase::Failed(Code::NotHere.into()));
             return Ok(());
         };
+        let is_behind = self.sending.iter().any(|sending| sending.root == said.root && sending.stage.is_on_the_wire());
+        // Withdrawn while it was read from the store.
+        let Some(sending) = self.sending.iter_mut().find(|sending| sending.release == release) else { return Ok(()) };
         sending.root = said.root;
-        sending.stage = Stage::AwaitConsignment;
+        sending.stage = if is_behind { Stage::Behind } else { Stage::AwaitConsignment };
+        if is_behind {
+            return Ok(());
+        }
         self.event(Event::Sending { release, phase: Phase::Announced });
         self.say_under_checkpoint(signed, said);
         Ok(())
     }
 
-    /// Whether the statement answers the release that is under way, and how. `Err`: it claims to and cannot.
-    pub(super) fn answers(&self, said: &Said) -> Result<Option<Answered>, PeerFault> {
-        let Some(sending) = self.sending.as_ref().filter(|sending| sending.stage != Stage::Preparing) else {
-            return Ok(None);
-        };
-        if said.in_reply_to != Some(sending.release) {
-            return Ok(None);
-        }
+    /// Which release that is under way the statement answers, and how. `Err`: it claims to and cannot.
+    pub(super) fn answers(&self, said: &Said) -> Result<Option<(Hash, Answered)>, PeerFault> {
+        let is_answered =
+            |sending: &&Sending| said.in_reply_to == Some(sending.release) && sending.stage.is_on_the_wire();
+        let Some(sending) = self.sending.iter().find(is_answered) else { return Ok(None) };
         let answered = match said.kind {
             SaidKind::Consignment => Answered::Consigned,
             SaidKind::Receipt => Answered::Receipted,
@@ -76,59 +108,64 @@ impl Session {
                 found: name(said.root),
             });
         }
-        Ok(Some(answered))
+        Ok(Some((sending.release, answered)))
     }
 
-    pub(super) fn keep_answer(&mut self, signed: Signed, said: &Said, answer: Answered) {
-        let Some(sending) = self.sending.as_ref() else { return };
-        let release = sending.release;
+    pub(super) fn keep_answer(&mut self, release: Hash, signed: Signed, said: &Said, answer: Answered) {
         if answer == Answered::Receipted {
             self.event(Event::Sending { release, phase: Phase::Proven });
         }
         self.ask(
             Question::Keep { statement: signed, release: Some(release) },
-            Pending::KeepAnswer { digest: said.digest, answer },
+            Pending::KeepAnswer { release, digest: said.digest, answer },
         );
     }
 
-    pub(super) fn answer_kept(&mut self, digest: Hash, answer: Answered) {
+    pub(super) fn answer_kept(&mut self, release: Hash, digest: Hash, answer: Answered) {
         self.send(&Message::Kept(digest));
         match answer {
             Answered::Consigned => {
-                if let Some(sending) = self.sending.as_mut() {
+                if let Some(sending) = self.sending.iter_mut().find(|sending| sending.release == release) {
                     sending.stage = Stage::Serving;
-                    let release = sending.release;
                     self.event(Event::Sending { release, phase: Phase::Consigned });
                 }
             }
             Answered::Receipted => {
-                self.end_sending(Phase::Receipted { receipt: digest });
+                self.end_sending(release, Phase::Receipted { receipt: digest });
                 // The peer's cosignature on what we have just logged bounds it from above.
                 self.tasks.push_front(Task::Submit);
             }
-            Answered::Declined => self.end_sending(Phase::Declined { refusal: digest }),
+            Answered::Declined => self.end_sending(release, Phase::Declined { refusal: digest }),
         }
     }
 
     pub(super) fn read_want(&mut self, want: Want) -> Result<(), PeerFault> {
-        match &self.sending {
-            Some(sending) if sending.release == want.release && sending.stage == Stage::Serving => {
+        match self.sending.iter().find(|sending| sending.release == want.release) {
+            Some(sending) if sending.stage == Stage::Serving => {
                 self.outputs.push_back(Output::Serve(want));
                 Ok(())
             }
             // A want of a transfer that has just ended crosses its end on the wire.
-            Some(sending) if sending.release == want.release => Err(self.out_of_state(FrameType::Want)),
-            _ if self.ended.contains(&want.release) => Ok(()),
+            None if self.ended.contains(&want.release) => Ok(()),
             _ => Err(self.out_of_state(FrameType::Want)),
         }
     }
 
-    pub(super) fn end_sending(&mut self, phase: Phase) {
-        if let Some(sending) = self.sending.take() {
-            let release = sending.release;
-            self.remember_end(release);
-            self.outputs.push_back(Output::StopServing { release });
-            self.event(Event::Sending { release, phase });
+    pub(super) fn is_sending(&self, release: &Hash) -> bool {
+        self.sending.iter().any(|sending| sending.release == *release)
+    }
+
+    pub(super) fn end_sending(&mut self, release: Hash, phase: Phase) {
+        let Some(place) = self.sending.iter().position(|sending| sending.release == release) else { return };
+        let Sending { root, stage, .. } = self.sending.remove(place);
+        self.remember_end(release);
+        self.outputs.push_back(Output::StopServing { release });
+        self.event(Event::Sending { release, phase });
+        // Who waited behind it is read from the store anew: its proof is then under a newer checkpoint.
+        let behind = |sending: &Sending| sending.root == root && sending.stage == Stage::Behind;
+        if let Some(place) = self.sending.iter().position(behind).filter(|_| stage.is_on_the_wire()) {
+            let behind = self.sending.remove(place);
+            self.tasks.push_front(Task::Deliver(behind.release));
         }
     }
 }

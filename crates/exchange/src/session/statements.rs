@@ -17,7 +17,7 @@ impl Session {
             return Ok(());
         }
         match self.answers(&said)? {
-            Some(answer) => self.keep_answer(signed, &said, answer),
+            Some((release, answer)) => self.keep_answer(release, signed, &said, answer),
             None => {
                 self.ask(Question::Keep { statement: signed, release: None }, Pending::Keep { digest: said.digest })
             }
@@ -63,13 +63,8 @@ impl Session {
             self.unconfirmed.remove(place);
             self.event(Event::NotTaken { digest: about, refused });
         }
-        if self.sending.as_ref().is_some_and(|sending| sending.release == about) {
-            self.end_sending(Phase::Failed(refused));
-        }
-        let receiving = self.receiving.as_ref().is_some_and(|receiving| receiving.concerns(&about));
-        if receiving {
-            self.receiving_refused(refused);
-        }
+        self.end_sending(about, Phase::Failed(refused));
+        self.receiving_refused(&about, refused);
     }
 
     pub(super) fn remember_end(&mut self, release: Hash) {

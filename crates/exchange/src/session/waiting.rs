@@ -1,7 +1,8 @@
 //! What a session waits for, in words for a person: why, whose turn, and what comes next.
 
+use custodia_format::Hash;
+
 use super::opening::Opening;
-use super::outgoing::Stage;
 use super::{Pending, Session};
 
 /// Who has to act.
@@ -26,7 +27,16 @@ pub struct Waiting {
     pub next: &'static str,
 }
 
-const fn waiting(why: &'static str, turn: Turn, next: &'static str) -> Waiting {
+/// What a session waits for, and each package that is under way in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    /// The session as a whole.
+    pub session: Waiting,
+    /// Digests of releases, each with what its package waits for.
+    pub packages: Vec<(Hash, Waiting)>,
+}
+
+pub(super) const fn waiting(why: &'static str, turn: Turn, next: &'static str) -> Waiting {
     Waiting { why, turn, next }
 }
 
@@ -57,19 +67,8 @@ impl Session {
             }
             Opening::Open => {}
         }
-        if let Some(sending) = &self.sending {
-            return match sending.stage {
-                Stage::Preparing => waiting("the release is read from the store", Turn::Ours, "it is announced"),
-                Stage::AwaitConsignment => {
-                    waiting("the peer judges the release", Turn::Theirs, "it consigns or refuses, then content travels")
-                }
-                Stage::Serving => {
-                    waiting("the peer fetches and proves the content", Turn::Theirs, "it sends its signed receipt")
-                }
-            };
-        }
-        if let Some(receiving) = &self.receiving {
-            return waiting(receiving.why(), receiving.turn(), "the receipt is kept by both sides");
+        if let Some((_, waiting)) = self.packages().next() {
+            return waiting;
         }
         if !self.unconfirmed.is_empty() {
             return waiting("statements of ours are being kept", Turn::Theirs, "the peer confirms them");
@@ -78,6 +77,17 @@ impl Session {
             return waiting("our checkpoint is being cosigned", Turn::Theirs, "the cosignature is kept");
         }
         waiting("nothing is under way", Turn::Nobodys, "a package or a statement, from either side")
+    }
+
+    /// Why this session waits, and each package in it.
+    #[must_use]
+    pub fn waits(&self) -> Waits {
+        Waits { session: self.waiting(), packages: self.packages().collect() }
+    }
+
+    fn packages(&self) -> impl Iterator<Item = (Hash, Waiting)> {
+        let sending = self.sending.iter().map(|sending| (sending.release, sending.stage.waiting()));
+        sending.chain(self.receiving.iter().map(|receiving| (receiving.release(), receiving.waiting())))
     }
 }
 

@@ -27,8 +27,8 @@ use custodia_merkle::{Leaves, prove_consistency, prove_inclusion, root, verify_c
 const NOW: i64 = 1_790_000_000;
 
 /// One authority and its node.
-pub struct Authority {
-    pub name: String,
+pub(crate) struct Authority {
+    pub(crate) name: String,
     seed: u8,
     ledger_key: SigningKey,
     statement_key: SigningKey,
@@ -42,29 +42,29 @@ pub struct Authority {
     /// The vkey of the peer's ledger.
     peer_vkey: Option<Vkey>,
     /// Lines that the peer gave, with the size they are for.
-    pub cosignatures: Vec<(u64, Vec<u8>)>,
+    pub(crate) cosignatures: Vec<(u64, Vec<u8>)>,
     /// Answers to releases: the consignment or refusal, and the receipt once there is one.
     answered: HashMap<Hash, (Hash, Option<Hash>)>,
     packages: HashMap<Hash, Package>,
     /// What it passes on, and what it was told.
-    pub notes: Vec<Vec<u8>>,
-    pub heard: Vec<Vec<u8>>,
+    pub(crate) notes: Vec<Vec<u8>>,
+    pub(crate) heard: Vec<Vec<u8>>,
     /// What it holds that the peer may have lost, and what it was given back itself.
-    pub holds_of_peer: Vec<Vec<u8>>,
-    pub taken_back: Vec<Vec<u8>>,
-    pub kept: Vec<(Hash, Option<Hash>)>,
-    pub owed: Vec<Hash>,
-    pub settled: Vec<Hash>,
-    pub history: NeedsIt,
-    pub manifest: NeedsIt,
+    pub(crate) holds_of_peer: Vec<Vec<u8>>,
+    pub(crate) taken_back: Vec<Vec<u8>>,
+    pub(crate) kept: Vec<(Hash, Option<Hash>)>,
+    pub(crate) owed: Vec<Hash>,
+    pub(crate) settled: Vec<Hash>,
+    pub(crate) history: NeedsIt,
+    pub(crate) manifest: NeedsIt,
     /// Refuse releases by a signed refusal.
-    pub declines: bool,
+    pub(crate) declines: bool,
     /// Answer this code instead, at this question (by its name in `Debug`).
-    pub fails: Option<(&'static str, Code)>,
+    pub(crate) fails: Option<(&'static str, Code)>,
 }
 
 impl Authority {
-    pub fn new(name: &str, seed: u8) -> Self {
+    pub(crate) fn new(name: &str, seed: u8) -> Self {
         let key = |purpose: u8| SigningKey::from_seed(&[seed.wrapping_mul(16).wrapping_add(purpose); 32]);
         let mut authority = Self {
             name: name.to_owned(),
@@ -98,24 +98,24 @@ impl Authority {
     }
 
     /// Each learns the other's ledger key, as cards would tell them.
-    pub fn introduce(a: &mut Self, b: &mut Self) {
+    pub(crate) fn introduce(a: &mut Self, b: &mut Self) {
         a.peer_vkey = Some(b.vkey());
         b.peer_vkey = Some(a.vkey());
     }
 
-    pub fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("{}/desk-1/1", self.name)
     }
 
-    pub fn vkey(&self) -> Vkey {
+    pub(crate) fn vkey(&self) -> Vkey {
         Vkey::new(&self.origin(), KeyType::Ed25519, self.ledger_key.public()).unwrap()
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.leaves.len() as u64
     }
 
-    pub fn append(&mut self, document: Vec<u8>) -> Hash {
+    pub(crate) fn append(&mut self, document: Vec<u8>) -> Hash {
         let digest = Hash::of(&document);
         if !self.store.contains_key(&digest) {
             self.leaves.push(Entry::of(&document).leaf_hash());
@@ -124,13 +124,13 @@ impl Authority {
         digest
     }
 
-    pub fn checkpoint(&self) -> Note {
+    pub(crate) fn checkpoint(&self) -> Note {
         let checkpoint = Checkpoint { origin: self.origin(), size: self.size(), root: root(&self.leaves) };
         checkpoint.sign(&self.ledger_key).unwrap()
     }
 
     /// A stored statement with its proof in the tree of now.
-    pub fn signed(&self, digest: &Hash) -> Signed {
+    pub(crate) fn signed(&self, digest: &Hash) -> Signed {
         let (envelope, index) = &self.store[digest];
         let hashes = prove_inclusion(&Leaves(&self.leaves), *index, self.size()).unwrap();
         let proof = TlogProof { extra: None, index: *index, hashes, checkpoint: self.checkpoint() };
@@ -138,7 +138,14 @@ impl Authority {
     }
 
     /// Signs and logs a statement.
-    pub fn say(&mut self, kind: Kind, package: Package, in_reply_to: Option<Hash>, officer: bool, body: Body) -> Hash {
+    pub(crate) fn say(
+        &mut self,
+        kind: Kind,
+        package: Package,
+        in_reply_to: Option<Hash>,
+        officer: bool,
+        body: Body,
+    ) -> Hash {
         self.ids += 1;
         let head = Head {
             kind,
@@ -164,7 +171,7 @@ impl Authority {
     }
 
     /// A release of a package to another authority.
-    pub fn release(&mut self, to: &str, package: Package) -> Hash {
+    pub(crate) fn release(&mut self, to: &str, package: Package) -> Hash {
         let text = |words: &str| custodia_format::body::Text::parse(words).unwrap();
         let release = Release {
             recipient: Recipient {
@@ -188,13 +195,13 @@ impl Authority {
     }
 
     /// A person takes a package into custody.
-    pub fn accept(&mut self, release: Hash, package: Package) -> Hash {
+    pub(crate) fn accept(&mut self, release: Hash, package: Package) -> Hash {
         let acceptance = Acceptance { items: Items::All, conditions: Vec::new(), seals: Vec::new() };
         self.say(Kind::Acceptance, package, Some(release), true, Body::Acceptance(acceptance))
     }
 
     /// What the node answers.
-    pub fn answer(&mut self, question: Question) -> Answer {
+    pub(crate) fn answer(&mut self, question: Question) -> Answer {
         if let Some((name, code)) = self.fails
             && format!("{question:?}").starts_with(name)
         {
@@ -350,12 +357,12 @@ impl Authority {
     }
 
     /// A disk that was restored from an old copy: the ledger is shorter, nothing else is forgotten.
-    pub fn roll_back(&mut self, size: usize) {
+    pub(crate) fn roll_back(&mut self, size: usize) {
         self.leaves.truncate(size);
     }
 
     /// Another history of the same length.
-    pub fn fork(&mut self) {
+    pub(crate) fn fork(&mut self) {
         if let Some(last) = self.leaves.last_mut() {
             *last = Hash::of(b"another history");
         }
@@ -363,6 +370,6 @@ impl Authority {
 }
 
 /// A package that exists in name only.
-pub fn package(name: &[u8]) -> Package {
+pub(crate) fn package(name: &[u8]) -> Package {
     Package { records: 2, root: Hash::of(name) }
 }

@@ -347,6 +347,10 @@ impl Incoming for Transfer {
         self.root
     }
 
+    fn records(&self) -> u64 {
+        self.state.lock().unwrap().items.len() as u64
+    }
+
     fn document(&self, document: Document, bytes: u64) -> Result<Box<dyn DocumentSink>, Refused> {
         let (root, state) = (self.root, self.state.clone());
         Ok(Box::new(Sink { document, announced: bytes, bytes: Vec::new(), root, state }))

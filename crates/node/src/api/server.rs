@@ -37,7 +37,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::Send,
         op::Queue,
         op::QueueWhy,
-        op::QueuePause,
+        op::QueueOrder,
         op::QueueLimit,
         op::Inbox,
         op::Show,

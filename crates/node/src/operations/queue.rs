@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use custodia_exchange::Turn;
+use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
@@ -58,30 +59,46 @@ impl Operation for QueueWhy {
     }
 }
 
-/// Let a hand-over wait, or go on.
+/// Let a hand-over wait, go on, or go first.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct QueuePause {
+pub struct QueueOrder {
     /// The package, by a prefix of its id.
     pub package: String,
     /// To whom, by the name in the trust file; to everybody when nobody is named.
     pub to: Option<String>,
-    /// Whether it is to wait.
-    pub pause: bool,
+    /// What it is to do.
+    pub order: Order,
 }
 
-impl Operation for QueuePause {
-    const NAME: &'static str = "queue/pause";
+impl Operation for QueueOrder {
+    const NAME: &'static str = "queue/order";
     type Answer = Vec<Transfer>;
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Vec<Transfer>, Failure> {
         let rows = handed_over(node, &self.package, self.to.as_deref())?;
         let mut wishes = Wishes::of(node.home());
         for row in &rows {
-            if self.pause { wishes.pause(&row.digest) } else { wishes.resume(&row.digest) }
+            match self.order {
+                Order::Wait => wishes.pause(&row.digest),
+                Order::GoOn => wishes.resume(&row.digest),
+                Order::First => wishes.put_first(&row.digest),
+            }
         }
         wish(node, wishes)?;
         rows.iter().map(|row| transfer(node, row)).collect()
     }
+}
+
+/// What a hand-over is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Nothing, until somebody says so.
+    Wait,
+    /// Go on, in its turn.
+    GoOn,
+    /// Go before the others to the same peer, which wait meanwhile.
+    First,
 }
 
 /// How fast content may leave, until something else is said.
@@ -148,9 +165,9 @@ fn handed_over(node: &Node, package: &str, to: Option<&str>) -> Result<Vec<Row>,
     Ok(rows)
 }
 
-/// What the session with a peer waits for.
-fn session(node: &Node, peer: &KeyId) -> Option<SessionWaits> {
-    let (waiting, since) = node.online()?.watch().waits_for(peer)?;
+/// What the session with a peer waits for where this release is concerned.
+fn session(node: &Node, peer: &KeyId, release: &Hash) -> Option<SessionWaits> {
+    let (waiting, since) = node.online()?.watch().waits_for(peer, release)?;
     let turn = match waiting.turn {
         Turn::Ours => "ours",
         Turn::Theirs => "theirs",
@@ -225,6 +242,6 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
         last_failure,
         next_try_seconds,
         paused,
-        session: online.and_then(|_| session(node, root)),
+        session: online.and_then(|_| session(node, root, &release.digest)),
     })
 }

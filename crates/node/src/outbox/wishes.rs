@@ -19,6 +19,9 @@ pub(crate) const LEAST_LIMIT: u64 = 32 << 10;
 pub(crate) struct Wishes {
     /// Releases that wait until somebody says that they go on.
     paused: BTreeSet<String>,
+    /// Releases that go before the others to the same peer.
+    #[serde(default)]
+    first: BTreeSet<String>,
     /// A limit in place of the configured one; 0 for none at all.
     pub(crate) limit: Option<u64>,
 }
@@ -37,12 +40,25 @@ impl Wishes {
         self.paused.contains(&release.to_string())
     }
 
+    pub(crate) fn is_first(&self, release: &Hash) -> bool {
+        self.first.contains(&release.to_string())
+    }
+
     pub(crate) fn pause(&mut self, release: &Hash) {
+        self.first.remove(&release.to_string());
         self.paused.insert(release.to_string());
     }
 
+    /// It goes on, in its turn.
     pub(crate) fn resume(&mut self, release: &Hash) {
         self.paused.remove(&release.to_string());
+        self.first.remove(&release.to_string());
+    }
+
+    /// It goes on, before the others.
+    pub(crate) fn put_first(&mut self, release: &Hash) {
+        self.resume(release);
+        self.first.insert(release.to_string());
     }
 }
 

@@ -1,0 +1,178 @@
+//! One session with an authority, for as long as there is something to hand over in it.
+//!
+//! What is to be done can change while it lasts: what is queued meanwhile joins in, what is to wait is let go, and the rest
+//! goes on. An attempt that fails leaves nothing behind: what the peer has proven is proven, and the queue is the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use custodia_format::Hash;
+use custodia_format::key::KeyId;
+use custodia_net::{ConnectError, Delivered, Link, LinkError, Peer};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Online, Work};
+use crate::failure::{Code, Failure};
+use crate::peers::Authority;
+use crate::{Node, edge};
+
+/// What became of something that was handed over.
+enum Done {
+    Package(Hash, Result<Delivered, LinkError>),
+    Statement(Result<(), LinkError>),
+}
+
+/// Calls an authority once, or takes the session in which it called us, and hands over what it must still get.
+pub(super) async fn attempt(
+    node: &Arc<Node>,
+    online: &Online,
+    root: &KeyId,
+    work: watch::Receiver<Work>,
+) -> Result<(), Failure> {
+    let authority = node
+        .peers()
+        .rooted(root)
+        .ok_or_else(|| Failure::new(Code::UnknownPeer, "The recipient is not trusted any more.").at(root))?;
+    if let Some(link) = online.call_of(root) {
+        return hand_over(online, &link, Session::Theirs, work).await?.map_or(Ok(()), Err);
+    }
+    let link = connect(online, &authority).await?;
+    let refused = hand_over(online, &link, Session::Ours, work).await?;
+    let end = link.close().await;
+    match refused {
+        Some(failure) => Err(failure),
+        None if end.is_orderly() => Ok(()),
+        None => Err(end.into()),
+    }
+}
+
+/// Who made the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// We called, and close it when nothing is left.
+    Ours,
+    /// The peer called, and closes it. What is queued while it lasts goes at once.
+    Theirs,
+}
+
+/// Hands over what can be in this session; gives the last of what the peer did not take.
+async fn hand_over(
+    online: &Online,
+    link: &Link,
+    session: Session,
+    mut work: watch::Receiver<Work>,
+) -> Result<Option<Failure>, Failure> {
+    let mut tasks: JoinSet<Done> = JoinSet::new();
+    // Packages of this session, each with whether it was told to wait and has not ended yet.
+    let mut under_way: BTreeMap<Hash, Waits> = BTreeMap::new();
+    let mut not_taken: BTreeSet<Hash> = BTreeSet::new();
+    // A session begins with what is owed: in one that is new it goes without being pushed.
+    let mut owed: BTreeSet<Hash> = match session {
+        Session::Ours => work.borrow().owed.iter().copied().collect(),
+        Session::Theirs => BTreeSet::new(),
+    };
+    let mut refused = None;
+    loop {
+        let now = work.borrow_and_update().clone();
+        for release in under_way.iter().filter(|(_, waits)| **waits == Waits::No).map(|(release, _)| *release) {
+            if !now.releases.contains(&release) {
+                link.withdraw(release).await?;
+            }
+        }
+        under_way
+            .iter_mut()
+            .filter(|(release, _)| !now.releases.contains(release))
+            .for_each(|(_, waits)| *waits = Waits::Yes);
+        for release in now.releases {
+            if !under_way.contains_key(&release) && !not_taken.contains(&release) {
+                under_way.insert(release, Waits::No);
+                let link = link.clone();
+                tasks.spawn(async move { Done::Package(release, link.deliver(release).await) });
+            }
+        }
+        for statement in now.owed {
+            if owed.insert(statement) {
+                let link = link.clone();
+                tasks.spawn(async move { Done::Statement(link.push(statement).await) });
+            }
+        }
+        if session == Session::Ours && tasks.is_empty() {
+            return Ok(refused);
+        }
+        tokio::select! {
+            _ = link.ended(), if tasks.is_empty() => return Ok(refused),
+            Some(done) = tasks.join_next() => match done {
+                Err(error) => return Err(Failure::new(Code::Internal, error.to_string())),
+                Ok(Done::Package(release, outcome)) => {
+                    let waits = under_way.remove(&release);
+                    match outcome {
+                        // A refusal is an answer: it is in our ledger, and nothing is owed any more.
+                        Ok(_) | Err(LinkError::Declined { .. }) => {}
+                        Err(LinkError::Refused(_)) if waits == Some(Waits::Yes) => {}
+                        Err(error @ LinkError::Refused(_)) => {
+                            not_taken.insert(release);
+                            refused = Some(error.into());
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                    // Another one may be due now.
+                    online.look.notify_one();
+                }
+                Ok(Done::Statement(outcome)) => match outcome {
+                    Ok(()) => {}
+                    // It stays owed, and is sent in the next session.
+                    Err(error @ LinkError::Refused(_)) => refused = Some(error.into()),
+                    Err(error) => return Err(error.into()),
+                },
+            },
+            changed = work.changed() => if changed.is_err() {
+                return Ok(refused);
+            },
+        }
+    }
+}
+
+/// Whether a package that is under way was told to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    No,
+    Yes,
+}
+
+/// Calls an authority once and hands it nothing: who was met has told what it saw of our ledger, and has cosigned what it
+/// had not.
+pub(crate) async fn greet(online: &Online, authority: &Authority) -> Result<(), Failure> {
+    let end = connect(online, authority).await?.close().await;
+    if end.is_orderly() { Ok(()) } else { Err(end.into()) }
+}
+
+/// Calls an authority at its addresses, the best first.
+async fn connect(online: &Online, authority: &Authority) -> Result<Link, Failure> {
+    let peer = Peer { root: authority.root, name: authority.name.clone() };
+    let keys = authority.transport_keys(edge::now());
+    let mut failure = Failure::new(Code::PeerUnreachable, "The peer's card gives no address.")
+        .at(&authority.name)
+        .safe("Everything is queued here; it goes when the peer calls.")
+        .next("ask for their newest card");
+    for address in &authority.card()?.addresses {
+        let text = address.to_string();
+        let found = tokio::net::lookup_host(text.as_str()).await.map(|found| found.collect::<Vec<_>>());
+        let found = found.unwrap_or_else(|error| {
+            failure = Failure::new(Code::PeerUnreachable, "The peer's address is not known to this network.")
+                .at(&text)
+                .instead_of("an address", error.to_string())
+                .safe("Everything is queued here; what the peer has proven is not sent again.");
+            Vec::new()
+        });
+        for address in found {
+            match online.endpoint.connect(peer.clone(), &keys, address).await {
+                Ok(link) => return Ok(link),
+                // Somebody else answers there: that is told, and no other address is tried in its place.
+                Err(error @ ConnectError::IdentityChanged { .. }) => return Err(error.into()),
+                Err(error) => failure = error.into(),
+            }
+        }
+    }
+    Err(failure)
+}
