@@ -13,13 +13,13 @@ use custodia_exchange::message::{Follows, Wish};
 use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{Code, Document, Fetching, NeedsIt, PeerFault, Refused};
 use custodia_format::Hash;
-use quinn::RecvStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::driver::ToDriver;
 use crate::host::{Host, Incoming, Peer};
 use crate::receive::{ReceiveError, Tally, receive_batch, receive_document};
+use crate::road::RecvStream;
 
 /// Time in which something of what was asked for must arrive.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use custodia_exchange::message::Wish;
 use custodia_exchange::{Event, Phase, Refused};
 use custodia_format::Hash;
-use quinn::Connection;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -15,6 +14,7 @@ use crate::driver::ToDriver;
 use crate::fetch::ToFetch;
 use crate::host::{Host, Outgoing, Peer};
 use crate::receive::Tally;
+use crate::road::Connection;
 use crate::serve::{ServeError, Way, open_document, serve_document, serve_ranges};
 use crate::throttle::Throttle;
 
