@@ -268,6 +268,10 @@ pub(crate) struct Send {
     /// Wait until the signed receipt is on this disk.
     #[arg(long)]
     pub wait: bool,
+    /// By which road this hand-over goes: QUIC over UDP, or TLS over TCP where a network lets no UDP through; `auto` takes TCP
+    /// when nothing comes back by UDP. When left out, as `queue via` says.
+    #[arg(long, value_name = "auto|udp|tcp")]
+    pub via: Option<String>,
 }
 
 /// What can be said about the queue.
@@ -293,6 +297,15 @@ pub(crate) enum Waiting {
         /// To this authority alone, by its name in the trust file.
         #[arg(long, value_name = "NAME")]
         to: Option<String>,
+    },
+    /// By which road an authority is called: until something else is said. Without a road it is shown.
+    #[command(after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto")]
+    Via {
+        /// Whom, by its name in the trust file.
+        to: String,
+        /// `udp`: QUIC over UDP alone; `tcp`: TLS over TCP alone; `auto`: UDP, and TCP when nothing at all comes back.
+        #[arg(value_name = "auto|udp|tcp")]
+        via: Option<String>,
     },
     /// How fast content may leave, to all peers together: at once, and until something else is said. Without a rate it is shown.
     #[command(

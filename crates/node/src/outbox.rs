@@ -4,6 +4,7 @@
 //! confirmed. So nothing can fall out of it, and a restart goes on where the last process stopped. Only the patience
 //! between attempts lives in memory. Those to whom nothing is owed are called by the witness round.
 
+mod roads;
 mod round;
 mod wishes;
 
@@ -15,9 +16,9 @@ use std::time::Duration;
 
 use custodia_format::Hash;
 use custodia_format::body::Body;
-use custodia_format::key::KeyId;
+use custodia_format::key::{KeyId, SigningKey};
 use custodia_format::kind::Kind;
-use custodia_net::{ConnectError, Endpoint, Link, LinkError, Peer};
+use custodia_net::{BindError, Endpoint, Host, LinkError, Peer};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -28,6 +29,7 @@ use crate::peers::Authority;
 use crate::watch::{News, Watch};
 use crate::{Node, author, edge, keys, proofs};
 
+use roads::{Detours, connect};
 use round::Round;
 pub(crate) use wishes::{Wishes, parse_rate, print_rate};
 
@@ -46,6 +48,7 @@ pub(crate) struct Online {
     /// Why the last attempt at each authority came to nothing, and when the next one is made; none after one that did not.
     failures: Mutex<HashMap<KeyId, (Failure, Instant)>>,
     wishes: watch::Sender<Wishes>,
+    detours: Detours,
 }
 
 impl std::fmt::Debug for Online {
@@ -53,6 +56,9 @@ impl std::fmt::Debug for Online {
         f.debug_struct("Online").finish_non_exhaustive()
     }
 }
+
+/// How a socket is taken.
+type Bind = fn(SocketAddr, SigningKey, Arc<dyn Host>) -> Result<Endpoint, BindError>;
 
 /// What one authority must still get.
 #[derive(Debug, Default)]
@@ -81,20 +87,38 @@ impl Online {
     /// Takes a socket and begins to deliver what is queued. Calls are taken only by [`Online::listen`]. Must be called on
     /// a runtime.
     pub(crate) fn start(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
-        let online = Self::to_ask(node, address)?;
+        Ok(Self::to_ask(node, address)?.begin(node))
+    }
+
+    /// As [`Online::start`], at the address where the configuration says that peers are to call, by each road that it names.
+    pub(crate) fn to_serve(node: &Arc<Node>) -> Result<Arc<Self>, Failure> {
+        let (bind, address): (Bind, _) = match node.config() {
+            config if config.tcp => (Endpoint::bind_with_tcp, config.listen),
+            config => (Endpoint::bind, config.listen),
+        };
+        Ok(Self::open(node, address, bind)?.begin(node))
+    }
+
+    fn begin(self: Arc<Self>, node: &Arc<Node>) -> Arc<Self> {
+        let online = self;
         node.set_online(Some(online.clone()));
         tokio::spawn(run(node.clone(), online.clone()));
         tokio::spawn(keep_pace(node.clone(), online.clone()));
-        Ok(online)
+        online
     }
 
     /// Takes a socket and does nothing by itself: for whoever wants to ask the peers something. Must be called on a runtime.
     pub(crate) fn to_ask(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
+        Self::open(node, address, Endpoint::bind)
+    }
+
+    fn open(node: &Arc<Node>, address: SocketAddr, bind: Bind) -> Result<Arc<Self>, Failure> {
         let watch = Arc::new(Watch::new());
         let station = Arc::new(Station::new(node.clone(), watch.clone()));
-        let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
+        let endpoint = bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
         let wishes = watch::Sender::new(Wishes::of(node.home()));
-        let online = Self { endpoint, watch, wake: Notify::new(), failures: Mutex::default(), wishes };
+        let (wake, failures, detours) = (Notify::new(), Mutex::default(), Detours::default());
+        let online = Self { endpoint, watch, wake, failures, wishes, detours };
         online.set_pace(node);
         Ok(Arc::new(online))
     }
@@ -324,7 +348,8 @@ async fn attempt(node: &Arc<Node>, online: &Online, root: &KeyId, work: Work) ->
         .peers()
         .rooted(root)
         .ok_or_else(|| Failure::new(Code::UnknownPeer, "The recipient is not trusted any more.").at(root))?;
-    let link = connect(online, &authority).await?;
+    let via = online.wishes.borrow().via(root, &work.releases);
+    let link = connect(online, &authority, via).await?;
     let mut refused = None;
     for release in work.releases {
         let delivered = tokio::select! {
@@ -353,38 +378,9 @@ async fn attempt(node: &Arc<Node>, online: &Online, root: &KeyId, work: Work) ->
 /// Calls an authority once and hands it nothing: who was met has told what it saw of our ledger, and has cosigned what it
 /// had not.
 pub(crate) async fn greet(online: &Online, authority: &Authority) -> Result<(), Failure> {
-    let end = connect(online, authority).await?.close().await;
+    let via = online.wishes.borrow().via(&authority.root, &[]);
+    let end = connect(online, authority, via).await?.close().await;
     if end.is_orderly() { Ok(()) } else { Err(end.into()) }
-}
-
-/// Calls an authority at its addresses, the best first.
-async fn connect(online: &Online, authority: &Authority) -> Result<Link, Failure> {
-    let peer = Peer { root: authority.root, name: authority.name.clone() };
-    let keys = authority.transport_keys(edge::now());
-    let mut failure = Failure::new(Code::PeerUnreachable, "The peer's card gives no address.")
-        .at(&authority.name)
-        .safe("Everything is queued here; it goes when the peer calls.")
-        .next("ask for their newest card");
-    for address in &authority.card()?.addresses {
-        let text = address.to_string();
-        let found = tokio::net::lookup_host(text.as_str()).await.map(|found| found.collect::<Vec<_>>());
-        let found = found.unwrap_or_else(|error| {
-            failure = Failure::new(Code::PeerUnreachable, "The peer's address is not known to this network.")
-                .at(&text)
-                .instead_of("an address", error.to_string())
-                .safe("Everything is queued here; what the peer has proven is not sent again.");
-            Vec::new()
-        });
-        for address in found {
-            match online.endpoint.connect(peer.clone(), &keys, address).await {
-                Ok(link) => return Ok(link),
-                // Somebody else answers there: that is told, and no other address is tried in its place.
-                Err(error @ ConnectError::IdentityChanged { .. }) => return Err(error.into()),
-                Err(error) => failure = error.into(),
-            }
-        }
-    }
-    Err(failure)
 }
 
 #[cfg(test)]
