@@ -299,7 +299,9 @@ pub(crate) enum Waiting {
         to: Option<String>,
     },
     /// By which road an authority is called: until something else is said. Without a road it is shown.
-    #[command(after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto")]
+    #[command(
+        after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto"
+    )]
     Via {
         /// Whom, by its name in the trust file.
         to: String,

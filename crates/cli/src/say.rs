@@ -11,8 +11,8 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine, Transfer,
-    TransferState, Trusted, TrustedTsa, Written,
+    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine,
+    Transfer, TransferState, Trusted, TrustedTsa, Written,
 };
 use indicatif::HumanBytes;
 

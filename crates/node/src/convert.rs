@@ -235,12 +235,15 @@ fn unreachable(address: &std::net::SocketAddr, tried: &[Tried], tcp_answers: boo
     let queued = "Everything is queued here; what the peer has proven is not sent again.";
     let found = tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if tcp_answers {
-        return Failure::new(Code::UdpBlocked, "Nothing comes back from the peer by UDP: a firewall between may drop it.")
-            .at(address)
-            .instead_of("an answer", format!("{found}; something listens there by TCP"))
-            .safe(queued)
-            .next("custodia queue via NAME auto: TCP is taken when UDP meets silence")
-            .next("ask who runs this network to let UDP through to that address: it carries more");
+        return Failure::new(
+            Code::UdpBlocked,
+            "Nothing comes back from the peer by UDP: a firewall between may drop it.",
+        )
+        .at(address)
+        .instead_of("an answer", format!("{found}; something listens there by TCP"))
+        .safe(queued)
+        .next("custodia queue via NAME auto: TCP is taken when UDP meets silence")
+        .next("ask who runs this network to let UDP through to that address: it carries more");
     }
     let roads = tried.iter().map(|tried| if tried.via == Via::Tcp { "TCP" } else { "UDP" }).collect::<Vec<_>>();
     let failure = Failure::new(Code::PeerUnreachable, "The peer does not answer.")
