@@ -155,6 +155,18 @@ impl Endpoint {
         self.inner.socket.local_addr()
     }
 
+    /// Where nothing came back by UDP the last time, and somebody answered by TCP: there UDP is not waited for as long.
+    pub fn silent(&self) -> Vec<SocketAddr> {
+        self.inner.heard.silent()
+    }
+
+    /// Takes up what [`Endpoint::silent`] gave before.
+    pub fn expect_silence(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        for address in addresses {
+            self.inner.heard.expect_silence(address, true);
+        }
+    }
+
     /// How fast content leaves, on all links together.
     pub fn throttle(&self) -> &Throttle {
         &self.inner.throttle

@@ -16,7 +16,7 @@ use authority::Authority;
 use custodia_exchange::{Code, Event, PeerFault, Phase};
 use custodia_format::Hash;
 use custodia_format::key::SigningKey;
-use custodia_net::{ConnectError, End, Endpoint, Link, LinkError, NoAnswer, Via};
+use custodia_net::{ConnectError, End, Endpoint, Link, LinkError, Via};
 use memory::{Corrupt, Item, Node, noise, peer, transport_key};
 
 const MIB: usize = 1 << 20;
@@ -353,4 +353,18 @@ async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gon
     let is_over = matches!(told, Err(LinkError::Ended(End::Lost(_) | End::Misbehaved(PeerFault::Stream(_)))));
     assert!(is_over, "{told:?}");
     call().await.unwrap().deliver(release).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_leaves_the_same_statements_whichever_road_it_took() {
+    let mut left = Vec::new();
+    for via in [Via::Udp, Via::Tcp] {
+        let (a, b) = pair(via);
+        let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 3 * MIB + 5))]);
+        let delivered = a.call(&b).await.unwrap().deliver(release).await.unwrap();
+        let kept = a.node.authority.lock().unwrap().kept.iter().map(|(digest, _)| *digest).collect::<Vec<_>>();
+        assert!(kept.contains(&delivered.receipt));
+        left.push((delivered, kept));
+    }
+    assert_eq!(left[0], left[1], "by QUIC, and by TCP");
 }

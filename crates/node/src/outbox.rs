@@ -117,7 +117,8 @@ impl Online {
         let station = Arc::new(Station::new(node.clone(), watch.clone()));
         let endpoint = bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
         let wishes = watch::Sender::new(Wishes::of(node.home()));
-        let (wake, failures, detours) = (Notify::new(), Mutex::default(), Detours::default());
+        let (wake, failures, detours) = (Notify::new(), Mutex::default(), Detours::of(node.home()));
+        endpoint.expect_silence(detours.saved());
         let online = Self { endpoint, watch, wake, failures, wishes, detours };
         online.set_pace(node);
         Ok(Arc::new(online))

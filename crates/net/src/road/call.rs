@@ -25,6 +25,9 @@ use crate::transport::{self, HANDSHAKE, Road};
 /// How long TCP is tried only to tell a firewall from a peer that is not there.
 const LOOK: Duration = Duration::from_secs(3);
 
+/// How long silence is listened to where there was nothing but silence the last time, and TCP led on.
+const KNOWN_SILENCE: Duration = Duration::from_secs(2);
+
 /// Why one road led to nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -121,8 +124,12 @@ impl Calls<'_> {
     ) -> Result<Called, ConnectError> {
         let mut tried = Vec::new();
         if via != Via::Tcp {
-            match self.udp(peer, pin, address).await {
-                Ok(connection) => return Ok(Called { connection: Connection::Quic(connection), detour: None }),
+            let is_known = via == Via::Auto && self.heard.expects_silence(address);
+            match self.udp(peer, pin, address, if is_known { KNOWN_SILENCE } else { HANDSHAKE }).await {
+                Ok(connection) => {
+                    self.heard.expect_silence(address, false);
+                    return Ok(Called { connection: Connection::Quic(connection), detour: None });
+                }
                 Err(Failed::Answered(error)) => return Err(error),
                 Err(Failed::NoAnswer(answer)) => tried.push(Tried { via: Via::Udp, answer }),
             }
@@ -135,6 +142,9 @@ impl Calls<'_> {
         match self.tcp(peer, pin, address).await {
             Ok(connection) => {
                 let detour = tried.pop().map(|tried| Detour { address, udp: tried.answer });
+                if detour.as_ref().is_some_and(|detour| matches!(detour.udp, NoAnswer::Silence(_))) {
+                    self.heard.expect_silence(address, true);
+                }
                 Ok(Called { connection: Connection::Tcp(connection), detour })
             }
             Err(Failed::Answered(error)) => Err(error),
@@ -145,7 +155,14 @@ impl Calls<'_> {
         }
     }
 
-    async fn udp(&self, peer: &Peer, pin: &Arc<Pin>, address: SocketAddr) -> Result<quinn::Connection, Failed> {
+    /// `patience` is for silence; what has begun to answer has the time of a handshake.
+    async fn udp(
+        &self,
+        peer: &Peer,
+        pin: &Arc<Pin>,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<quinn::Connection, Failed> {
         let crypto = tls::client(self.key, pin, ALPN).map_err(ConnectError::from)?;
         let crypto = QuicClientConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -153,9 +170,16 @@ impl Calls<'_> {
         let heard = self.heard.from(address);
         let connecting = self.socket.connect_with(config, address, NO_NAME);
         let connecting = connecting.map_err(|error| Failed::NoAnswer(NoAnswer::Other(error.to_string())))?;
+        let silence = async {
+            tokio::time::sleep(patience).await;
+            if heard.anything() {
+                std::future::pending().await
+            }
+        };
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE, connecting) => shaken,
-            error = refused(address), if !heard.anything() => return Err(Failed::NoAnswer(answer_of(&error))),
+            () = silence => return Err(Failed::NoAnswer(NoAnswer::Silence(patience))),
+            error = refused(address) => return Err(Failed::NoAnswer(answer_of(&error))),
         };
         match shaken {
             Ok(Ok(connection)) => Ok(connection),

@@ -1,7 +1,7 @@
 //! Whether anything at all comes back by UDP from an address that is called: silence is a firewall's way to say no, an
 //! answer is the peer's. And whether the system says that nobody is there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -26,6 +26,8 @@ struct Ear {
     /// Calls under way; while there are none nothing is looked up.
     calls: AtomicUsize,
     from: Mutex<HashMap<SocketAddr, Calls>>,
+    /// Where nothing came back by UDP the last time, and somebody answered by TCP.
+    silent: Mutex<BTreeSet<SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,27 @@ impl Heard {
     /// The socket, with an ear.
     pub(crate) fn on(&self, socket: Arc<dyn AsyncUdpSocket>) -> Arc<dyn AsyncUdpSocket> {
         Arc::new(Socket { socket, ear: self.0.clone() })
+    }
+
+    /// Where nothing came back by UDP the last time, and somebody answered by TCP.
+    pub(crate) fn silent(&self) -> Vec<SocketAddr> {
+        self.0.silent.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// Whether that is so of an address.
+    pub(super) fn expects_silence(&self, address: SocketAddr) -> bool {
+        self.0.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&canonical(address))
+    }
+
+    /// That is so of this address from now on, or no more.
+    pub(crate) fn expect_silence(&self, address: SocketAddr, is_silent: bool) {
+        let mut silent = self.0.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = canonical(address);
+        if is_silent {
+            silent.insert(address)
+        } else {
+            silent.remove(&address)
+        };
     }
 
     /// Listens for what comes from an address, from now on.

@@ -107,10 +107,12 @@ pub(crate) fn print_rate(rate: Option<NonZeroU64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use custodia_format::key::SigningKey;
 
     #[test]
     fn what_is_said_of_a_release_goes_before_what_is_said_of_its_recipient() {
-        let (peer, other) = (KeyId::of(b"peer"), KeyId::of(b"other"));
+        let key = |seed| SigningKey::from_seed(&[seed; 32]).public().key_id();
+        let (peer, other) = (key(1), key(2));
         let (one, two) = (Hash::of(b"one"), Hash::of(b"two"));
         let mut wishes = Wishes::default();
         assert_eq!(wishes.via(&peer, &[one]), Via::Auto);
