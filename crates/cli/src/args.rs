@@ -268,6 +268,10 @@ pub(crate) struct Send {
     /// Wait until the signed receipt is on this disk.
     #[arg(long)]
     pub wait: bool,
+    /// By which road this hand-over goes: QUIC over UDP, or TLS over TCP where a network lets no UDP through; `auto` takes TCP
+    /// when nothing comes back by UDP. When left out, as `queue via` says.
+    #[arg(long, value_name = "auto|udp|tcp")]
+    pub via: Option<String>,
 }
 
 /// Which hand-over is meant.
@@ -294,6 +298,17 @@ pub(crate) enum Waiting {
     Resume(HandOver),
     /// Let it go before the others to the same recipient, which wait until it is there. `resume` takes that back.
     First(HandOver),
+    /// By which road an authority is called: until something else is said. Without a road it is shown.
+    #[command(
+        after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto"
+    )]
+    Via {
+        /// Whom, by its name in the trust file.
+        to: String,
+        /// `udp`: QUIC over UDP alone; `tcp`: TLS over TCP alone; `auto`: UDP, and TCP when nothing at all comes back.
+        #[arg(value_name = "auto|udp|tcp")]
+        via: Option<String>,
+    },
     /// How fast content may leave, to all peers together: at once, and until something else is said. Without a rate it is shown.
     #[command(
         after_help = "Examples:\n  custodia queue limit 256k\n  custodia queue limit off\n  custodia queue limit config"

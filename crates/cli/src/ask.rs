@@ -95,6 +95,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
                 purpose: send.purpose.clone(),
                 legal_basis: send.legal_basis.clone(),
                 wait: send.wait,
+                via: send.via.clone(),
                 by: by(common, passphrase),
             })
             .await?;
@@ -129,6 +130,10 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
         Command::Queue { what: Some(Waiting::Limit { rate }), .. } => {
             let pace = call(&home, common, |_| op::QueueLimit { limit: rate.clone() }).await?;
             answer(common, &pace, say::pace)
+        }
+        Command::Queue { what: Some(Waiting::Via { to, via }), .. } => {
+            let road = call(&home, common, |_| op::QueueVia { to: to.clone(), via: via.clone() }).await?;
+            answer(common, &road, say::road)
         }
         Command::Queue { what: None, now } => {
             let queue = call(&home, common, |_| op::Queue { now }).await?;

@@ -11,8 +11,8 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Sealed, Shown, StatementLine, Transfer,
-    TransferState, Trusted, TrustedTsa, Written,
+    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine,
+    Transfer, TransferState, Trusted, TrustedTsa, Written,
 };
 use indicatif::HumanBytes;
 
@@ -105,7 +105,8 @@ pub(crate) fn listening(listening: &Listening, json: bool) {
             Some(address) => format!("     Auditors read its ledger on http://{address}\n"),
             None => String::new(),
         };
-        format!("[OK] {} listens on {} (UDP). Stop with Ctrl-C.\n{auditors}", listening.ledger, listening.address)
+        let roads = if listening.tcp { "UDP and TCP" } else { "UDP" };
+        format!("[OK] {} listens on {} ({roads}). Stop with Ctrl-C.\n{auditors}", listening.ledger, listening.address)
     };
     let _ = print(&text);
 }
@@ -180,9 +181,10 @@ pub(crate) fn delivery(delivery: &Delivery) -> String {
     match (&transfer.state, &transfer.receipt) {
         (TransferState::Received, Some(receipt)) => format!(
             "[OK] Received whole. {} signed the receipt, and it is in this ledger.\n     Receipt      {receipt}\n     \
-             Sent         {}\n",
+             Sent         {}\n{}",
             transfer.to,
             HumanBytes(delivery.bytes_sent),
+            delivery.detour.as_ref().map_or_else(String::new, |why| format!("     Road         {why}\n"))
         ),
         _ => transfer_text(transfer),
     }
@@ -212,6 +214,9 @@ fn transfer_text(transfer: &Transfer) -> String {
         let _ =
             writeln!(text, "     Why   {}\n     Turn  {}\n     Next  {}", transfer.why, transfer.turn, transfer.next);
     }
+    if let Some(why) = &transfer.detour {
+        let _ = writeln!(text, "     Road  {why}");
+    }
     if let Some(failure) = &transfer.last_failure {
         let _ = writeln!(text, "     Last  {failure}");
     }
@@ -233,6 +238,18 @@ pub(crate) fn queue_why(queue: &[Transfer]) -> String {
         if let Some(seconds) = one.next_try_seconds.filter(|_| one.session.is_none()) {
             let _ = writeln!(text, "     Tried again in {seconds} s, or at once: custodia queue --now");
         }
+    }
+    text
+}
+
+/// By which road an authority is called.
+pub(crate) fn road(road: &Road) -> String {
+    let mut text = match road.via.as_str() {
+        "auto" => format!("{} is called by UDP, and by TCP when nothing comes back.\n", road.to),
+        via => format!("{} is called by {} alone.\n", road.to, via.to_uppercase()),
+    };
+    if let Some(why) = &road.detour {
+        let _ = writeln!(text, "     Last  {why}");
     }
     text
 }

@@ -16,7 +16,6 @@ use custodia_exchange::{
     Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session, Waits,
 };
 use custodia_format::Hash;
-use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
@@ -27,6 +26,7 @@ use crate::fetch::{Fetcher, ToFetch};
 use crate::host::{Host, Peer};
 use crate::link::Command;
 use crate::progress::{Receiving, Sending};
+use crate::road::{Connection, RecvStream, SendStream};
 use crate::serve::Way;
 use crate::throttle::Throttle;
 use crate::transport::{FRAME, HANDSHAKE};
@@ -143,14 +143,14 @@ impl Driver {
     pub(crate) async fn run(mut self, control: (SendStream, RecvStream), commands: mpsc::Receiver<Command>) -> End {
         let (mut send, recv) = control;
         // Control frames overtake content.
-        let _ = send.set_priority(1);
+        send.set_priority(1);
         let end = self.turn(&mut send, recv, commands).await;
         if matches!(end, End::ByUs(_)) {
             // What was said last must arrive before the close, which overtakes it.
             let _ = send.finish();
             let _ = timeout(LAST_WORDS, send.stopped()).await;
         }
-        self.connection.close(end.close_code(), b"");
+        self.connection.close(end.close_code());
         tracing::debug!(peer = %self.peer.name, %end, "session over");
         // Whoever fetches records what is proven by himself once this is dropped; wait for that before saying so.
         self.sending.clear();
@@ -196,7 +196,7 @@ impl Driver {
             tokio::select! {
                 read = recv.read(&mut buffer), if reads => match read {
                     Ok(Some(bytes)) => self.reader.push(buffer.get(..bytes).unwrap_or_default()),
-                    Ok(None) => return self.connection.closed().await.into(),
+                    Ok(None) => return self.connection.closed().await,
                     Err(error) => {
                         tracing::debug!(%error, "control stream");
                         return lost(&self.connection).await;
@@ -220,7 +220,7 @@ impl Driver {
                 },
                 stream = self.connection.accept_uni() => match stream {
                     Ok(stream) => drop(self.headers.spawn(read_header(stream))),
-                    Err(error) => return error.into(),
+                    Err(end) => return end,
                 },
                 Some(read) = self.headers.join_next() => if let Ok(Some((header, stream))) = read {
                     self.pass_on(header, stream);
@@ -324,11 +324,11 @@ impl Driver {
         Ok(())
     }
 
-    fn pass_on(&mut self, header: StreamHeader, mut stream: RecvStream) {
+    fn pass_on(&mut self, header: StreamHeader, stream: RecvStream) {
         match self.receiving.values().find(|receiving| receiving.root == header.root) {
             Some(receiving) => receiving.pass(ToFetch::Stream(header, stream)),
             // It crossed the end of its transfer on the wire.
-            None => drop(stream.stop(quinn::VarInt::from_u32(u32::from(Code::Stream.number())))),
+            None => stream.stop(Code::Stream),
         }
     }
 
@@ -433,7 +433,7 @@ impl Driver {
 /// The control stream failed: the connection knows why, or will in a moment.
 async fn lost(connection: &Connection) -> End {
     match timeout(LAST_WORDS, connection.closed()).await {
-        Ok(error) => error.into(),
+        Ok(end) => end,
         Err(_) => End::Misbehaved(PeerFault::Stream("the control stream was cut")),
     }
 }

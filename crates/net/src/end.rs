@@ -1,7 +1,8 @@
-//! How a connection ends, and the one function that turns an end into a QUIC close code (docs/spec/wire.md §7).
+//! How a connection ends, and the one function that turns an end into a close code (docs/spec/wire.md §7).
 
 use custodia_exchange::{Code, PeerFault};
-use quinn::{ConnectionError, VarInt};
+use quinn::ConnectionError;
+use rustls::AlertDescription;
 
 /// Why a session is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,20 +33,48 @@ fn words(number: u64) -> String {
     code.map_or_else(|| format!("code {number}"), |code| code.to_string())
 }
 
-/// TLS alerts that mean "your key", as QUIC carries them: 0x100 plus the alert (RFC 9001 §4.8).
-const KEY_ALERTS: [u64; 6] = [0x100 + 42, 0x100 + 43, 0x100 + 46, 0x100 + 48, 0x100 + 49, 0x100 + 116];
-/// The alert `no_application_protocol` (RFC 7301 §3.2).
-const NO_PROTOCOL_ALERT: u64 = 0x100 + 120;
+/// TLS alerts that mean "your key".
+const KEY_ALERTS: [AlertDescription; 6] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+    AlertDescription::CertificateRequired,
+];
+
+/// What the other side's alert says of us, if it is one of those.
+fn end_of_alert(alert: AlertDescription) -> Option<End> {
+    match alert {
+        AlertDescription::NoApplicationProtocol => Some(End::OtherProtocol),
+        alert if KEY_ALERTS.contains(&alert) => Some(End::NotKnownThere),
+        _ => None,
+    }
+}
+
+/// The alert in a QUIC error code: 0x100 plus the alert (RFC 9001 §4.8).
+fn alert_of(code: u64) -> Option<AlertDescription> {
+    let alert = code.checked_sub(0x100)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
+}
+
+/// The end that an alert brought about by which TLS over TCP failed.
+pub(crate) fn end_of_tls(error: &std::io::Error) -> Option<End> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => end_of_alert(*alert),
+        rustls::Error::NoApplicationProtocol => Some(End::OtherProtocol),
+        _ => None,
+    }
+}
 
 impl End {
     /// The number that our side closes the connection with.
-    pub(crate) fn close_code(&self) -> VarInt {
-        let code = match self {
+    pub(crate) fn close_code(&self) -> Code {
+        match self {
             End::ByUs(code) => *code,
             End::Misbehaved(fault) => fault.code(),
             End::ByPeer(_) | End::NotKnownThere | End::OtherProtocol | End::Lost(_) => Code::Done,
-        };
-        VarInt::from_u32(u32::from(code.number()))
+        }
     }
 
     /// Whether it ended in good order.
@@ -58,12 +87,14 @@ impl From<ConnectionError> for End {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::ApplicationClosed(close) => End::ByPeer(close.error_code.into_inner()),
-            ConnectionError::ConnectionClosed(close) => match u64::from(close.error_code) {
-                NO_PROTOCOL_ALERT => End::OtherProtocol,
-                alert if KEY_ALERTS.contains(&alert) => End::NotKnownThere,
-                _ => End::Lost(close.to_string()),
-            },
-            ConnectionError::TransportError(error) if u64::from(error.code) == NO_PROTOCOL_ALERT => End::OtherProtocol,
+            ConnectionError::ConnectionClosed(close) => {
+                alert_of(close.error_code.into()).and_then(end_of_alert).unwrap_or_else(|| End::Lost(close.to_string()))
+            }
+            ConnectionError::TransportError(error)
+                if alert_of(error.code.into()) == Some(AlertDescription::NoApplicationProtocol) =>
+            {
+                End::OtherProtocol
+            }
             ConnectionError::VersionMismatch => End::OtherProtocol,
             ConnectionError::LocallyClosed => End::ByUs(Code::Done),
             other => End::Lost(other.to_string()),

@@ -1,4 +1,5 @@
-//! A node's place on the network: one UDP socket, for calling and for being called.
+//! A node's place on the network: one UDP socket, for calling and for being called, and where it is wanted a TCP socket at the
+//! same port, for being called.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use custodia_format::key::{KeyId, PublicKey, SigningKey};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Incoming, VarInt};
-use rustls::pki_types::CertificateDer;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{ConnectionError, Incoming};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -19,9 +19,10 @@ use crate::driver::{Driver, Side};
 use crate::end::End;
 use crate::host::{Host, Peer};
 use crate::link::Link;
+use crate::road::{self, Called, Calls, Connection, Door, Heard, Tried, Via, number};
 use crate::throttle::Throttle;
-use crate::tls::{self, NO_NAME, Pin, TlsSetup};
-use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE, Road};
+use crate::tls::{self, ALPN, ALPN_TCP, Pin, TlsSetup};
+use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE};
 
 /// How long a socket stays to say once more that its connections are closed. It was said at once; where that was lost, and this
 /// too, the peer finds out by silence.
@@ -40,6 +41,11 @@ struct Inner {
     handshakes: AtomicUsize,
     places: Arc<Places>,
     throttle: Arc<Throttle>,
+    heard: Heard,
+    /// Where calls by TCP are taken.
+    door: Option<Door>,
+    /// Tells connections by TCP that this node goes down; each holds a receiver as long as it lives.
+    down: watch::Sender<bool>,
 }
 
 /// The socket could not be had. Our own side's fault.
@@ -72,12 +78,14 @@ pub enum ConnectError {
         shown: KeyId,
     },
     /// Nobody answers at this address, or not in time.
-    #[error("nobody answers at {address}: {why}")]
+    #[error("nobody answers at {address}: {}", list(.tried))]
     Unreachable {
         /// The address that was called.
         address: SocketAddr,
-        /// What happened.
-        why: String,
+        /// What happened on each road that was tried.
+        tried: Vec<Tried>,
+        /// Whether TCP, by which nothing was to be sent, leads to somebody where UDP met silence.
+        tcp_answers: bool,
     },
     /// The connection ended before the peer's hello was read.
     #[error(transparent)]
@@ -88,26 +96,54 @@ pub enum ConnectError {
 }
 
 impl Endpoint {
-    /// Takes the socket. Calls can be made at once; calls are taken by [`Endpoint::serve`]. Must be called on a tokio
+    /// Takes the socket, UDP. Calls can be made at once; calls are taken by [`Endpoint::serve`]. Must be called on a tokio
     /// runtime with IO and time.
     ///
     /// # Errors
     /// [`BindError`].
     pub fn bind(address: SocketAddr, key: SigningKey, host: Arc<dyn Host>) -> Result<Self, BindError> {
+        let failed = |source| BindError::Socket { address, source };
+        Self::on(address, std::net::UdpSocket::bind(address).map_err(failed)?, None, key, host)
+    }
+
+    /// As [`Endpoint::bind`], and takes the same port for TCP too, by which those may call whose network drops UDP.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind_with_tcp(address: SocketAddr, key: SigningKey, host: Arc<dyn Host>) -> Result<Self, BindError> {
+        let (udp, tcp) = road::bind(address).map_err(|source| BindError::Socket { address, source })?;
+        Self::on(address, udp, Some(tcp), key, host)
+    }
+
+    fn on(
+        address: SocketAddr,
+        udp: std::net::UdpSocket,
+        tcp: Option<std::net::TcpListener>,
+        key: SigningKey,
+        host: Arc<dyn Host>,
+    ) -> Result<Self, BindError> {
         let knows = {
             let host = host.clone();
             Arc::new(move |key: &PublicKey| host.peer_of(key).is_some())
         };
-        let crypto = tls::server(&key, knows)?;
+        let crypto = tls::server(&key, knows.clone(), ALPN)?;
         let crypto = QuicServerConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         transport::guard(&mut server);
         let failed = |source| BindError::Socket { address, source };
-        let udp = std::net::UdpSocket::bind(address).map_err(failed)?;
         let runtime = quinn::default_runtime().ok_or_else(|| failed(std::io::Error::other("no runtime")))?;
-        let socket = quinn::Endpoint::new(transport::endpoint(&key), Some(server), udp, runtime).map_err(failed)?;
+        let heard = Heard::default();
+        let udp = heard.on(runtime.wrap_udp_socket(udp).map_err(failed)?);
+        let socket = quinn::Endpoint::new_with_abstract_socket(transport::endpoint(&key), Some(server), udp, runtime)
+            .map_err(failed)?;
+        let down = watch::Sender::new(false);
+        let door = match tcp {
+            Some(tcp) => Some(Door::new(tcp, tls::server(&key, knows, ALPN_TCP)?, down.clone()).map_err(failed)?),
+            None => None,
+        };
         let (places, throttle) = (Arc::default(), Arc::default());
-        let inner = Inner { socket, host, key, handshakes: AtomicUsize::new(0), places, throttle };
+        let handshakes = AtomicUsize::new(0);
+        let inner = Inner { socket, host, key, handshakes, places, throttle, heard, door, down };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -119,6 +155,18 @@ impl Endpoint {
         self.inner.socket.local_addr()
     }
 
+    /// Where nothing came back by UDP the last time, and somebody answered by TCP: there UDP is not waited for as long.
+    pub fn silent(&self) -> Vec<SocketAddr> {
+        self.inner.heard.silent()
+    }
+
+    /// Takes up what [`Endpoint::silent`] gave before.
+    pub fn expect_silence(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        for address in addresses {
+            self.inner.heard.expect_silence(address, true);
+        }
+    }
+
     /// How fast content leaves, on all links together.
     pub fn throttle(&self) -> &Throttle {
         &self.inner.throttle
@@ -126,6 +174,24 @@ impl Endpoint {
 
     /// Takes calls until the endpoint is closed. Each connection runs in a task of its own.
     pub async fn serve(&self) {
+        tokio::select! {
+            () = self.serve_udp() => {}
+            () = self.serve_tcp() => {}
+        }
+    }
+
+    /// Where nobody is to call by TCP, waits for ever.
+    async fn serve_tcp(&self) {
+        let Some(door) = &self.inner.door else { return std::future::pending().await };
+        let inner = self.inner.clone();
+        door.serve(move |connection| {
+            let inner = inner.clone();
+            async move { inner.take(connection).await }
+        })
+        .await;
+    }
+
+    async fn serve_udp(&self) {
         while let Some(incoming) = self.inner.socket.accept().await {
             let busy = self.inner.handshakes.load(Ordering::Relaxed) >= RETRY_ABOVE;
             if busy && incoming.may_retry() && !incoming.remote_address_validated() {
@@ -139,7 +205,7 @@ impl Endpoint {
                 let shaken = timeout(HANDSHAKE, shake(incoming)).await;
                 inner.handshakes.fetch_sub(1, Ordering::Relaxed);
                 match shaken {
-                    Ok(Ok(connection)) => inner.take(connection).await,
+                    Ok(Ok(connection)) => inner.take(Connection::Quic(connection)).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
                     Err(_) => tracing::debug!("a handshake took too long"),
                 }
@@ -152,21 +218,20 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(&self, peer: Peer, keys: &[PublicKey], address: SocketAddr) -> Result<Link, ConnectError> {
+    pub async fn connect(
+        &self,
+        peer: Peer,
+        keys: &[PublicKey],
+        address: SocketAddr,
+        via: Via,
+    ) -> Result<Link, ConnectError> {
         let pin = Pin::new(keys.iter().copied());
-        let crypto = tls::client(&self.inner.key, &pin)?;
-        let crypto = QuicClientConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(transport::transport(Road::to(address.ip())));
-        let unreachable = |why: String| ConnectError::Unreachable { address, why };
-        let connecting =
-            self.inner.socket.connect_with(config, address, NO_NAME).map_err(|error| unreachable(error.to_string()))?;
-        let connection = match timeout(HANDSHAKE, connecting).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(refine(error, &pin, &peer, address)),
-            Err(_) => return Err(unreachable("no handshake in time".to_owned())),
-        };
-        let control = connection.open_bi().await.map_err(End::from)?;
+        let Inner { socket, heard, key, down, .. } = &*self.inner;
+        let calls = Calls { socket, heard, key, down: down.subscribe() };
+        let Called { connection, detour } = calls.call(&peer, &pin, address, via).await?;
+        drop(calls);
+        let via = if matches!(connection, Connection::Tcp(_)) { Via::Tcp } else { Via::Udp };
+        let control = connection.open_bi().await?;
         let (connected, hello_read) = oneshot::channel();
         let (commands, told) = mpsc::channel(16);
         let (ended, end) = watch::channel(None);
@@ -182,7 +247,7 @@ impl Endpoint {
             let end = driver.run(control, told).await;
             let _ = ended.send(Some(end));
         });
-        let link = Link::new(peer, commands, end);
+        let link = Link::new(peer, commands, end).by(via, detour);
         match hello_read.await {
             Ok(()) => Ok(link),
             Err(_) => Err(link.ended().await.into()),
@@ -191,16 +256,21 @@ impl Endpoint {
 
     /// Closes every connection now, telling the peers that this node goes down, and frees the socket.
     pub async fn close(&self) {
-        self.inner.socket.close(VarInt::from_u32(u32::from(Code::Shutdown.number())), b"");
-        let _ = timeout(GOODBYE, self.inner.socket.wait_idle()).await;
+        self.inner.socket.close(number(Code::Shutdown), b"");
+        self.inner.down.send_replace(true);
+        let all_gone = async {
+            self.inner.socket.wait_idle().await;
+            self.inner.down.closed().await;
+        };
+        let _ = timeout(GOODBYE, all_gone).await;
     }
 }
 
 impl Inner {
     /// Serves one connection to its end.
     async fn take(&self, connection: Connection) {
-        let close = |code: Code| connection.close(VarInt::from_u32(u32::from(code.number())), b"");
-        let Some(peer) = identity(&connection).and_then(|key| self.host.peer_of(&key)) else {
+        let close = |code: Code| connection.close(code);
+        let Some(peer) = connection.peer_key().and_then(|key| self.host.peer_of(&key)) else {
             return close(Code::UnknownPeer);
         };
         let Some(_place) = self.places.take(&peer) else {
@@ -224,28 +294,12 @@ impl Inner {
     }
 }
 
-async fn shake(incoming: Incoming) -> Result<Connection, ConnectionError> {
+async fn shake(incoming: Incoming) -> Result<quinn::Connection, ConnectionError> {
     incoming.accept()?.await
 }
 
-/// The key that the other side proved to hold.
-fn identity(connection: &Connection) -> Option<PublicKey> {
-    let identity = connection.peer_identity()?;
-    let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    certificates.first().and_then(tls::key_of)
-}
-
-fn refine(error: ConnectionError, pin: &Pin, peer: &Peer, address: SocketAddr) -> ConnectError {
-    if let Some(key) = pin.stranger() {
-        return ConnectError::IdentityChanged { peer: peer.name.to_string(), shown: key.key_id() };
-    }
-    match error {
-        ConnectionError::TimedOut => ConnectError::Unreachable { address, why: "no answer".to_owned() },
-        error => match End::from(error) {
-            End::Lost(why) => ConnectError::Unreachable { address, why },
-            end => end.into(),
-        },
-    }
+fn list(tried: &[Tried]) -> String {
+    tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Connections under way, by peer.

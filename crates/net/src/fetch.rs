@@ -13,7 +13,6 @@ use custodia_exchange::message::{Follows, Wish};
 use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{Code, Cursor, Document, Fetching, NeedsIt, PeerFault, Refused, Wanted};
 use custodia_format::Hash;
-use quinn::RecvStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -21,6 +20,7 @@ use crate::driver::ToDriver;
 use crate::host::{Host, Incoming, Peer};
 use crate::pace::{Floor, Pace, TooSlow};
 use crate::receive::{ReceiveError, Tally, receive_batch, receive_document};
+use crate::road::RecvStream;
 use crate::turns::{Place, SMALL_BYTES, SMALL_RECORDS, Turns, Weight};
 
 /// How often what is proven is recorded at the least, however slow the link.

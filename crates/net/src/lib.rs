@@ -1,4 +1,4 @@
-//! The wire: quinn and rustls, and the driver that moves a session's frames, answers and data.
+//! The wire: quinn and rustls, a second road over TCP, and the driver that moves a session's frames, answers and data.
 //!
 //! The only crate that names quinn or rustls. It decides nothing: what may be said when is `custodia-exchange`'s, what
 //! is believed and stored is the host's ([`Host`]).
@@ -13,6 +13,7 @@ mod link;
 mod pace;
 mod progress;
 mod receive;
+mod road;
 mod serve;
 mod throttle;
 mod tls;
@@ -23,5 +24,6 @@ pub use end::End;
 pub use endpoint::{BindError, ConnectError, Endpoint};
 pub use host::{DocumentSink, Host, Incoming, ItemBytes, Outgoing, Peer};
 pub use link::{Delivered, Link, LinkError};
+pub use road::{Detour, NoAnswer, Tried, Via};
 pub use throttle::Throttle;
-pub use tls::{ALPN, TlsSetup};
+pub use tls::{ALPN, ALPN_TCP, TlsSetup};

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::end::End;
 use crate::host::Peer;
+use crate::road::{Detour, Via};
 
 /// What a link's user tells the driver.
 pub(crate) enum Command {
@@ -27,6 +28,8 @@ pub struct Link {
     peer: Arc<Peer>,
     commands: mpsc::Sender<Command>,
     end: watch::Receiver<Option<End>>,
+    via: Via,
+    detour: Option<Arc<Detour>>,
 }
 
 /// A package that the peer holds: its receipt is on our disk.
@@ -61,7 +64,22 @@ pub enum LinkError {
 
 impl Link {
     pub(crate) fn new(peer: Peer, commands: mpsc::Sender<Command>, end: watch::Receiver<Option<End>>) -> Self {
-        Self { peer: Arc::new(peer), commands, end }
+        Self { peer: Arc::new(peer), commands, end, via: Via::Udp, detour: None }
+    }
+
+    pub(crate) fn by(mut self, via: Via, detour: Option<Detour>) -> Self {
+        (self.via, self.detour) = (via, detour.map(Arc::new));
+        self
+    }
+
+    /// The road that it goes by: [`Via::Udp`] or [`Via::Tcp`].
+    pub fn via(&self) -> Via {
+        self.via
+    }
+
+    /// Why it goes by TCP, where UDP was to be preferred.
+    pub fn detour(&self) -> Option<&Detour> {
+        self.detour.as_deref()
     }
 
     /// Whether the connection is over.

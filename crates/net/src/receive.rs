@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use custodia_exchange::fetch::Batch;
 use custodia_exchange::{CHUNK_BYTES, Code, PeerFault, Refused};
-use quinn::{ReadError, RecvStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::host::{DocumentSink, Incoming};
 use crate::pace::{Floor, Pace, TooSlow};
+use crate::road::{Cut, RecvStream};
 
 /// Buffers of a stream that are read and not yet proven.
 const AHEAD: usize = 2;
@@ -92,7 +92,7 @@ pub(crate) async fn receive_batch(
     let proven = prover.await.unwrap_or(Err(Code::Internal.into()));
     match (read, proven) {
         (_, Err(refused)) => {
-            let _ = source.stream.stop(quinn::VarInt::from_u32(u32::from(refused.code.number())));
+            source.stream.stop(refused.code);
             Err(ReceiveError::Refused(refused))
         }
         (read, Ok(())) => read,
@@ -292,7 +292,7 @@ impl Source {
     }
 }
 
-fn cut(error: &ReadError) -> ReceiveError {
+fn cut(error: &Cut) -> ReceiveError {
     tracing::debug!(%error, "a data stream was cut");
     ReceiveError::Cut
 }

@@ -11,11 +11,11 @@ use custodia_exchange::message::WantRange;
 use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{CHUNK_BYTES, Code, Document, Midstates, Refused, Wanted};
 use custodia_format::midstate::chunk_count;
-use quinn::{Connection, SendStream, VarInt};
 use tokio::sync::mpsc;
 
 use crate::host::{ItemBytes, Outgoing};
 use crate::pace::{Floor, Pace, TooSlow};
+use crate::road::{Connection, SendStream};
 use crate::throttle::Throttle;
 
 /// Buffers of a stream that are read and not yet written.
@@ -100,7 +100,7 @@ async fn pump(
     match &read {
         Ok(()) => stream.finish().map_err(|_| ServeError::Gone)?,
         // A stream that ends early must not look like one that ended.
-        Err(ServeError::Refused(refused)) => drop(stream.reset(VarInt::from_u32(u32::from(refused.code.number())))),
+        Err(ServeError::Refused(refused)) => stream.reset(refused.code),
         Err(ServeError::Gone) => {}
     }
     read

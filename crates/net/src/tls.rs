@@ -30,6 +30,9 @@ use rustls::{
 /// The protocol's name in the handshake; another version is another name.
 pub const ALPN: &[u8] = b"custodia/1";
 
+/// The same protocol over TCP, where streams are framed otherwise (docs/spec/wire.md §8).
+pub const ALPN_TCP: &[u8] = b"custodia/1+tcp";
+
 /// A neutral name for the API's sake: it is never sent.
 pub(crate) const NO_NAME: &str = "custodia.invalid";
 
@@ -58,15 +61,15 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// The server's side: any key that `knows` calls somebody's.
-pub(crate) fn server(key: &SigningKey, knows: KnowsKey) -> Result<ServerConfig, TlsSetup> {
+/// The server's side: any key that `knows` calls somebody's. Both roads have the same, but for the protocol's name.
+pub(crate) fn server(key: &SigningKey, knows: KnowsKey, alpn: &[u8]) -> Result<ServerConfig, TlsSetup> {
     let provider = Arc::new(provider());
     let certified = certified(&provider, key)?;
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(KnownClients { knows, provider }))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -74,7 +77,7 @@ pub(crate) fn server(key: &SigningKey, knows: KnowsKey) -> Result<ServerConfig, 
 }
 
 /// The client's side: only the keys that the peer's card gives. What else was shown is left in the [`Pin`].
-pub(crate) fn client(key: &SigningKey, pin: &Arc<Pin>) -> Result<ClientConfig, TlsSetup> {
+pub(crate) fn client(key: &SigningKey, pin: &Arc<Pin>, alpn: &[u8]) -> Result<ClientConfig, TlsSetup> {
     let provider = Arc::new(provider());
     let certified = certified(&provider, key)?;
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -82,7 +85,7 @@ pub(crate) fn client(key: &SigningKey, pin: &Arc<Pin>) -> Result<ClientConfig, T
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(PinnedServer { pin: pin.clone(), provider }))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.enable_sni = false;
@@ -270,8 +273,8 @@ mod tests {
     fn connections(pinned: u8, known: u8) -> (ClientConnection, ServerConnection) {
         let pin = Pin::new([key(pinned).public()]);
         let known = key(known).public();
-        let client = client(&key(1), &pin).unwrap();
-        let server = server(&key(2), Arc::new(move |key| *key == known)).unwrap();
+        let client = client(&key(1), &pin, ALPN).unwrap();
+        let server = server(&key(2), Arc::new(move |key| *key == known), ALPN).unwrap();
         let name = ServerName::try_from(NO_NAME).unwrap();
         (ClientConnection::new(Arc::new(client), name).unwrap(), ServerConnection::new(Arc::new(server)).unwrap())
     }
@@ -325,7 +328,7 @@ mod tests {
     fn a_server_with_another_key_is_refused_and_its_key_is_told() {
         let pin = Pin::new([key(3).public()]);
         assert!(pin.stranger().is_none());
-        let config = client(&key(1), &pin).unwrap();
+        let config = client(&key(1), &pin, ALPN).unwrap();
         let name = ServerName::try_from(NO_NAME).unwrap();
         let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
         let (_, mut server) = connections(2, 1);
@@ -342,11 +345,11 @@ mod tests {
     #[test]
     fn no_session_is_kept_and_no_early_data_taken() {
         let known = key(1).public();
-        let config = server(&key(2), Arc::new(move |key| *key == known)).unwrap();
+        let config = server(&key(2), Arc::new(move |key| *key == known), ALPN).unwrap();
         assert_eq!((config.max_early_data_size, config.send_tls13_tickets), (0, 0));
         assert!(!config.session_storage.can_cache() && !config.ticketer.enabled());
         let pin = Pin::new([key(2).public()]);
-        let config = client(&key(1), &pin).unwrap();
+        let config = client(&key(1), &pin, ALPN).unwrap();
         assert!(!config.enable_early_data && !config.enable_sni);
     }
 

@@ -32,13 +32,13 @@ pub const IDLE: Duration = Duration::from_secs(30);
 /// How often an idle side says that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// Bidirectional streams that a peer may open: the control stream needs one.
-const BIDI_STREAMS: u32 = 4;
+pub(crate) const BIDI_STREAMS: u32 = 4;
 /// Data streams that a peer may have open: the batches under way, documents of packages that begin, and their successors.
-const UNI_STREAMS: u32 = 32;
+pub(crate) const UNI_STREAMS: u32 = 32;
 /// What a peer may send on one stream before we have read it.
 const STREAM_WINDOW: u32 = 4 << 20;
 /// What a peer may send on all streams before we have read it.
-const RECEIVE_WINDOW: u32 = 16 << 20;
+pub(crate) const RECEIVE_WINDOW: u32 = 16 << 20;
 /// What we keep for repeating until it is acknowledged.
 const SEND_WINDOW: u64 = 16 << 20;
 /// Largest datagram that is tried: loopback and jumbo networks carry far more than Ethernet's 1,500.

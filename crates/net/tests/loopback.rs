@@ -1,4 +1,4 @@
-//! Two nodes on loopback: who gets in, what is delivered, what is sent again after a cut.
+//! Two nodes on loopback: who gets in, what is delivered, what is sent again after a cut. By QUIC, and by TCP alike.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -16,7 +16,7 @@ use authority::Authority;
 use custodia_exchange::{Code, Event, PeerFault, Phase};
 use custodia_format::Hash;
 use custodia_format::key::SigningKey;
-use custodia_net::{ConnectError, End, Endpoint, Link, LinkError};
+use custodia_net::{ConnectError, End, Endpoint, Link, LinkError, Via};
 use memory::{Corrupt, Item, Node, noise, peer, transport_key};
 
 const MIB: usize = 1 << 20;
@@ -28,15 +28,18 @@ struct Party {
     address: SocketAddr,
     seed: u8,
     name: &'static str,
+    /// The road by which it calls.
+    via: Via,
 }
 
 impl Party {
-    fn start(node: Arc<Node>, name: &'static str, seed: u8) -> Self {
-        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), transport_key(seed), node.clone()).unwrap();
+    fn start(node: Arc<Node>, name: &'static str, seed: u8, via: Via) -> Self {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let endpoint = Endpoint::bind_with_tcp(any, transport_key(seed), node.clone()).unwrap();
         let address = endpoint.local_addr().unwrap();
         let server = endpoint.clone();
         tokio::spawn(async move { server.serve().await });
-        Self { node, endpoint, address, seed, name }
+        Self { node, endpoint, address, seed, name, via }
     }
 
     fn key(&self) -> SigningKey {
@@ -45,20 +48,54 @@ impl Party {
 
     async fn call(&self, other: &Party) -> Result<Link, ConnectError> {
         let peer = peer(other.name, &other.key());
-        self.endpoint.connect(peer, &[other.key().public()], other.address).await
+        self.endpoint.connect(peer, &[other.key().public()], other.address, self.via).await
     }
 }
 
 const LAB: (&str, u8) = ("forensics.example", 1);
 const DESK: (&str, u8) = ("prosecutor.example", 2);
 
-fn pair() -> (Party, Party) {
+fn pair(via: Via) -> (Party, Party) {
     let (mut a, mut b) = (Authority::new(LAB.0, LAB.1), Authority::new(DESK.0, DESK.1));
     Authority::introduce(&mut a, &mut b);
     let (a, b) = (Node::new(a), Node::new(b));
     a.knows(transport_key(DESK.1).public(), peer(DESK.0, &transport_key(DESK.1)));
     b.knows(transport_key(LAB.1).public(), peer(LAB.0, &transport_key(LAB.1)));
-    (Party::start(a, LAB.0, LAB.1), Party::start(b, DESK.0, DESK.1))
+    (Party::start(a, LAB.0, LAB.1, via), Party::start(b, DESK.0, DESK.1, via))
+}
+
+/// Runs each test on each road.
+macro_rules! on_both_roads {
+    ($($name:ident)*) => {
+        mod by_quic {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::Via::Udp).await;
+            })*
+        }
+        mod by_tcp {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::Via::Tcp).await;
+            })*
+        }
+    };
+}
+
+on_both_roads! {
+    a_package_is_delivered_whole
+    the_same_release_again_gives_the_same_receipt_and_moves_nothing
+    after_cuts_on_either_side_only_what_is_not_proven_travels
+    a_chunk_that_does_not_prove_is_asked_for_again
+    content_that_never_proves_ends_the_transfer_without_a_receipt
+    a_release_that_is_not_ours_to_send_fails_by_itself
+    an_acceptance_goes_back_by_itself_over_the_next_connection
+    a_client_that_the_server_does_not_know_is_refused
+    a_server_with_another_key_than_its_card_is_refused
+    nobody_at_the_address_is_unreachable
+    a_peer_has_so_many_places_and_no_more
+    a_rolled_back_node_is_stopped_before_anything_is_said
+    a_node_that_was_killed_and_started_again_tells_that_connections_are_gone
 }
 
 /// Small, empty-less, whole-MiB and large items.
@@ -68,9 +105,8 @@ fn mixed() -> Vec<Arc<Item>> {
     sizes.iter().enumerate().map(|(seed, size)| Item::new(noise(seed as u64, *size))).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_package_is_delivered_whole() {
-    let (a, b) = pair();
+async fn a_package_is_delivered_whole(via: Via) {
+    let (a, b) = pair(via);
     let items = mixed();
     let (release, package) = a.node.release(DESK.0, &items);
     let link = a.call(&b).await.unwrap();
@@ -100,9 +136,8 @@ async fn a_package_is_delivered_whole() {
     assert!(phases.iter().any(|phase| matches!(phase, Phase::Content { .. })), "{phases:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_release_again_gives_the_same_receipt_and_moves_nothing() {
-    let (a, b) = pair();
+async fn the_same_release_again_gives_the_same_receipt_and_moves_nothing(via: Via) {
+    let (a, b) = pair(via);
     let (release, package) = a.node.release(DESK.0, &[Item::new(noise(1, 5 * MIB))]);
     let first = a.call(&b).await.unwrap().deliver(release).await.unwrap();
     let served = package.served.load(Ordering::Relaxed);
@@ -131,23 +166,29 @@ async fn deliver_until<F: Future<Output = ()>>(
         }
     }
     cut().await;
-    delivery.await.unwrap().unwrap_err()
+    let end = delivery.await.unwrap().unwrap_err();
+    // What had come in is proven yet: the next session is to begin behind that, and not race with it.
+    let transfer = b.node.transfer(&release);
+    let mut received = 0;
+    while std::mem::replace(&mut received, transfer.received.load(Ordering::Relaxed)) != received {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    end
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_cuts_on_either_side_only_what_is_not_proven_travels() {
-    let (mut a, mut b) = pair();
+async fn after_cuts_on_either_side_only_what_is_not_proven_travels(via: Via) {
+    let (mut a, mut b) = pair(via);
     let items = [Item::new(noise(1, 150 * MIB + 17)), Item::new(noise(2, 90 * MIB)), Item::new(noise(3, 999))];
     let total: u64 = items.iter().map(|item| item.bytes.len() as u64).sum();
     let (release, package) = a.node.release(DESK.0, &items);
 
     let end = deliver_until(&a, &b, release, total / 3, || a.endpoint.close()).await;
     assert!(matches!(end, LinkError::Ended(_)), "{end}");
-    a = Party::start(a.node.clone(), LAB.0, LAB.1);
+    a = Party::start(a.node.clone(), LAB.0, LAB.1, via);
 
     let end = deliver_until(&a, &b, release, total * 2 / 3, || b.endpoint.close()).await;
     assert!(matches!(end, LinkError::Ended(End::ByPeer(45))), "{end}");
-    b = Party::start(b.node.clone(), DESK.0, DESK.1);
+    b = Party::start(b.node.clone(), DESK.0, DESK.1, via);
 
     let transfer = b.node.transfer(&release);
     *transfer.delay.lock().unwrap() = Duration::ZERO;
@@ -162,9 +203,8 @@ async fn after_cuts_on_either_side_only_what_is_not_proven_travels() {
     assert!(again <= 2 * 48 * MIB as u64, "{again} bytes were read again");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chunk_that_does_not_prove_is_asked_for_again() {
-    let (a, b) = pair();
+async fn a_chunk_that_does_not_prove_is_asked_for_again(via: Via) {
+    let (a, b) = pair(via);
     let (release, package) = a.node.release(DESK.0, &[Item::new(noise(1, 9 * MIB)), Item::new(noise(2, 100))]);
     package.corrupt.lock().unwrap().insert(1, Corrupt::Once);
     package.corrupt.lock().unwrap().insert(2, Corrupt::Once);
@@ -174,9 +214,8 @@ async fn a_chunk_that_does_not_prove_is_asked_for_again() {
     assert_eq!(package.served.load(Ordering::Relaxed), (9 * MIB + 100 + MIB + 100) as u64);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn content_that_never_proves_ends_the_transfer_without_a_receipt() {
-    let (a, b) = pair();
+async fn content_that_never_proves_ends_the_transfer_without_a_receipt(via: Via) {
+    let (a, b) = pair(via);
     let (release, package) = a.node.release(DESK.0, &[Item::new(noise(1, 2 * MIB)), Item::new(noise(2, 100))]);
     package.corrupt.lock().unwrap().insert(2, Corrupt::Always);
     let link = a.call(&b).await.unwrap();
@@ -188,18 +227,16 @@ async fn content_that_never_proves_ends_the_transfer_without_a_receipt() {
     link.deliver(release).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_that_is_not_ours_to_send_fails_by_itself() {
-    let (a, b) = pair();
+async fn a_release_that_is_not_ours_to_send_fails_by_itself(via: Via) {
+    let (a, b) = pair(via);
     let link = a.call(&b).await.unwrap();
     let error = link.deliver(Hash::of(b"nothing")).await.unwrap_err();
     assert!(matches!(error, LinkError::Refused(refused) if refused.code == Code::NotHere), "{error}");
     assert_eq!(link.close().await, End::ByUs(Code::Done));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_acceptance_goes_back_by_itself_over_the_next_connection() {
-    let (a, b) = pair();
+async fn an_acceptance_goes_back_by_itself_over_the_next_connection(via: Via) {
+    let (a, b) = pair(via);
     let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 100))]);
     a.call(&b).await.unwrap().deliver(release).await.unwrap();
     let acceptance = {
@@ -224,39 +261,35 @@ async fn an_acceptance_goes_back_by_itself_over_the_next_connection() {
     link.push(acceptance).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_the_server_does_not_know_is_refused() {
-    let (_, b) = pair();
+async fn a_client_that_the_server_does_not_know_is_refused(via: Via) {
+    let (_, b) = pair(via);
     let mut stranger = Authority::new("stranger.example", 9);
     Authority::introduce(&mut stranger, &mut Authority::new(DESK.0, DESK.1));
-    let stranger = Party::start(Node::new(stranger), "stranger.example", 9);
+    let stranger = Party::start(Node::new(stranger), "stranger.example", 9, via);
     let error = stranger.call(&b).await.unwrap_err();
     assert!(matches!(error, ConnectError::Ended(End::NotKnownThere)), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_with_another_key_than_its_card_is_refused() {
-    let (a, _) = pair();
+async fn a_server_with_another_key_than_its_card_is_refused(via: Via) {
+    let (a, _) = pair(via);
     // Somebody who knows us answers at the address, with a good key that is not the card's.
-    let (_, impostor) = pair();
+    let (_, impostor) = pair(via);
     let peer = peer(DESK.0, &transport_key(DESK.1));
     let card = transport_key(77).public();
-    let error = a.endpoint.connect(peer, &[card], impostor.address).await.unwrap_err();
+    let error = a.endpoint.connect(peer, &[card], impostor.address, via).await.unwrap_err();
     let ConnectError::IdentityChanged { shown, .. } = error else { panic!("{error}") };
     assert_eq!(shown, transport_key(DESK.1).public().key_id());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_at_the_address_is_unreachable() {
-    let (a, b) = pair();
+async fn nobody_at_the_address_is_unreachable(via: Via) {
+    let (a, b) = pair(via);
     b.endpoint.close().await;
     let error = a.call(&b).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_has_so_many_places_and_no_more() {
-    let (a, b) = pair();
+async fn a_peer_has_so_many_places_and_no_more(via: Via) {
+    let (a, b) = pair(via);
     let mut links = Vec::new();
     for _ in 0..custodia_net::transport::CONNECTIONS_PER_PEER {
         links.push(a.call(&b).await.unwrap());
@@ -268,9 +301,8 @@ async fn a_peer_has_so_many_places_and_no_more() {
     a.call(&b).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolled_back_node_is_stopped_before_anything_is_said() {
-    let (a, b) = pair();
+async fn a_rolled_back_node_is_stopped_before_anything_is_said(via: Via) {
+    let (a, b) = pair(via);
     let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 100))]);
     a.call(&b).await.unwrap().deliver(release).await.unwrap();
     a.node.authority.lock().unwrap().roll_back(1);
@@ -286,14 +318,13 @@ async fn a_rolled_back_node_is_stopped_before_anything_is_said() {
     assert!(matches!(end, End::ByUs(Code::RolledBack)), "{end}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gone() {
-    let (a, b) = pair();
+async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gone(via: Via) {
+    let (a, b) = pair(via);
     let Party { node, endpoint, address, .. } = b;
     endpoint.close().await;
     drop(endpoint);
     // The peer runs on a runtime of its own, which goes away without a word, as a killed process does.
-    let bind = move || Endpoint::bind(address, transport_key(DESK.1), node.clone());
+    let bind = move || Endpoint::bind_with_tcp(address, transport_key(DESK.1), node.clone());
     let bound = || async {
         for _ in 0..200 {
             match bind() {
@@ -310,7 +341,7 @@ async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gon
         doomed.spawn(async move { first.serve().await });
     }
     let keys = [transport_key(DESK.1).public()];
-    let call = || a.endpoint.connect(peer(DESK.0, &transport_key(DESK.1)), &keys, address);
+    let call = || a.endpoint.connect(peer(DESK.0, &transport_key(DESK.1)), &keys, address, via);
     let link = call().await.unwrap();
     doomed.shutdown_background();
     let again = bound().await;
@@ -322,4 +353,18 @@ async fn a_node_that_was_killed_and_started_again_tells_that_connections_are_gon
     let is_over = matches!(told, Err(LinkError::Ended(End::Lost(_) | End::Misbehaved(PeerFault::Stream(_)))));
     assert!(is_over, "{told:?}");
     call().await.unwrap().deliver(release).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_leaves_the_same_statements_whichever_road_it_took() {
+    let mut left = Vec::new();
+    for via in [Via::Udp, Via::Tcp] {
+        let (a, b) = pair(via);
+        let (release, _) = a.node.release(DESK.0, &[Item::new(noise(1, 3 * MIB + 5))]);
+        let delivered = a.call(&b).await.unwrap().deliver(release).await.unwrap();
+        let kept = a.node.authority.lock().unwrap().kept.iter().map(|(digest, _)| *digest).collect::<Vec<_>>();
+        assert!(kept.contains(&delivered.receipt));
+        left.push((delivered, kept));
+    }
+    assert_eq!(left[0], left[1], "by QUIC, and by TCP");
 }

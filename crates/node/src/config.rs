@@ -20,9 +20,12 @@ pub struct Config {
     /// The ledger that this node writes, `authority/node/generation`.
     #[serde(deserialize_with = "ledger_name")]
     pub ledger: LedgerName,
-    /// Where the node listens for peers, UDP.
+    /// Where the node listens for peers, UDP and, if `tcp`, TCP.
     #[serde(default = "listen_default")]
     pub listen: SocketAddr,
+    /// Whether peers whose network lets no UDP through may call by TCP, at the same address.
+    #[serde(default = "tcp_default")]
+    pub tcp: bool,
     /// Threads for hashing; all cores when absent.
     #[serde(default)]
     pub cores: Option<std::num::NonZeroUsize>,
@@ -46,6 +49,11 @@ pub struct Config {
 /// All addresses of this machine, at the port of the protocol.
 fn listen_default() -> SocketAddr {
     crate::default_listen()
+}
+
+/// Peers behind a strict firewall have no other way to call.
+pub(crate) const fn tcp_default() -> bool {
+    true
 }
 
 /// Thirty days: what rots is found while those who hold a copy still have it.
@@ -147,6 +155,8 @@ impl Config {
              ledger = \"{}\"\n\n\
              # Where it listens for peers (QUIC, UDP). \"127.0.0.1:PORT\" for this machine alone.\n\
              listen = \"{}\"\n\n\
+             # Whether peers whose network lets no UDP through may call by TLS over TCP, at the same address and port.\n\
+             tcp = {}\n\n\
              # Threads for hashing. All cores when this line is absent.\n\
              # cores = 2\n\n\
              # Within how many days the running node reads everything back that it keeps, slowly. 0: it does not.\n\
@@ -169,6 +179,7 @@ impl Config {
              # services = [{{ url = \"http://tsa.example/tsr\" }}]\n",
             self.ledger,
             self.listen,
+            self.tcp,
             self.scrub.map_or(0.0, |scrub| scrub.as_secs_f64() / DAY_SECONDS as f64),
             self.witness.map_or(0, |witness| witness.as_secs())
         );
@@ -188,6 +199,7 @@ mod tests {
         let config = Config {
             ledger: LedgerName::parse("forensics.example/node-1/1").unwrap(),
             listen: "127.0.0.1:4433".parse().unwrap(),
+            tcp: false,
             cores: None,
             scrub: scrub_default(),
             witness: witness_default(),
@@ -218,8 +230,8 @@ mod tests {
         let sample = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/custodia.toml"));
         let config = Config::parse(sample).unwrap();
         assert_eq!((config.listen, config.cores, config.scrub), (listen_default(), None, scrub_default()));
-        assert_eq!(config.witness, witness_default());
-        for line in ["scrub_days", "witness_seconds"] {
+        assert_eq!((config.witness, config.tcp), (witness_default(), tcp_default()));
+        for line in ["tcp", "scrub_days", "witness_seconds"] {
             assert!(sample.contains(&format!("\n{line} = ")), "a line of the sample, not a default");
         }
         assert_eq!(config.auditors, None, "nothing is served to anybody where nothing is said");

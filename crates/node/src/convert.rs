@@ -3,7 +3,7 @@
 use custodia_format::statement::StatementError;
 use custodia_index::IndexError;
 use custodia_ledger::{AppendError, Health, OpenError, ReadError, StorageError as LedgerStorage};
-use custodia_net::{BindError, ConnectError, End, LinkError};
+use custodia_net::{BindError, ConnectError, End, LinkError, NoAnswer, Tried, Via};
 use custodia_vault::{Fault, ImportError, IncomingError, ItemError, LockError, Problem, StorageError};
 
 use crate::failure::{Code, Failure};
@@ -209,6 +209,7 @@ impl From<BindError> for Failure {
         Self::new(Code::Io, format!("The node cannot listen: {error}."))
             .safe("Nothing was changed; what is queued stays queued.")
             .next("choose another address: `listen` in custodia.toml")
+            .next("if only TCP is taken there: `tcp = false`")
     }
 }
 
@@ -222,15 +223,37 @@ impl From<ConnectError> for Failure {
             .instead_of("a transport key of its newest card", shown.to_string())
             .safe("Nothing was sent.")
             .next("call a number that you already know, and ask whether they have a new card"),
-            ConnectError::Unreachable { address, why } => Self::new(Code::PeerUnreachable, "The peer does not answer.")
-                .at(format!("UDP {address}"))
-                .instead_of("an answer", why)
-                .safe("Everything is queued here; what the peer has proven is not sent again.")
-                .next("custodia queue")
-                .next("ask whether their node runs, and whether this network lets UDP through"),
+            ConnectError::Unreachable { address, tried, tcp_answers } => unreachable(&address, &tried, tcp_answers),
             ConnectError::Ended(end) => end.into(),
             other => Self::new(Code::Internal, format!("The connection could not be made: {other}.")),
         }
+    }
+}
+
+/// What is said of a peer that no road led to: each road by itself, and what can be done about it here.
+fn unreachable(address: &std::net::SocketAddr, tried: &[Tried], tcp_answers: bool) -> Failure {
+    let queued = "Everything is queued here; what the peer has proven is not sent again.";
+    let found = tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if tcp_answers {
+        return Failure::new(
+            Code::UdpBlocked,
+            "Nothing comes back from the peer by UDP: a firewall between may drop it.",
+        )
+        .at(address)
+        .instead_of("an answer", format!("{found}; something listens there by TCP"))
+        .safe(queued)
+        .next("custodia queue via NAME auto: TCP is taken when UDP meets silence")
+        .next("ask who runs this network to let UDP through to that address: it carries more");
+    }
+    let roads = tried.iter().map(|tried| if tried.via == Via::Tcp { "TCP" } else { "UDP" }).collect::<Vec<_>>();
+    let failure = Failure::new(Code::PeerUnreachable, "The peer does not answer.")
+        .at(format!("{} {address}", roads.join(" and ")))
+        .instead_of("an answer", found)
+        .safe(queued)
+        .next("custodia queue");
+    match tried.iter().any(|tried| matches!(tried.answer, NoAnswer::Silence(_))) {
+        true => failure.next("ask whether their node runs, and whether the networks between let it through"),
+        false => failure.next("ask whether their node runs, and listens at this address"),
     }
 }
 

@@ -60,6 +60,7 @@ codes! {
     UnknownPeer "E-UNKNOWN-PEER" 22 "No authority of that name is trusted here.";
     IdentityChanged "E-IDENTITY-CHANGED" 22 "The peer shows a key that its card does not hold.";
     PeerUnreachable "E-PEER-UNREACHABLE" 20 "The peer does not answer; the work is queued.";
+    UdpBlocked "E-UDP-BLOCKED" 20 "Nothing comes back from the peer by UDP, while its address answers by TCP; the work is queued.";
     LinkLost "E-LINK-LOST" 20 "The link to the peer was lost; the work is queued, and what is proven there stays.";
     PeerRefused "E-PEER-REFUSED" 21 "The peer refused.";
     PeerMisbehaved "E-PEER-MISBEHAVED" 21 "The peer sent what its protocol or its manifest does not allow.";

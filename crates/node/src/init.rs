@@ -89,6 +89,7 @@ pub fn init(home: &Home, founding: &Founding) -> Result<Made, Failure> {
     Config {
         ledger: ledger.clone(),
         listen: founding.listen,
+        tcp: config::tcp_default(),
         cores: None,
         scrub: config::scrub_default(),
         witness: config::witness_default(),

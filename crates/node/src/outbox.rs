@@ -5,6 +5,7 @@
 //! between attempts lives in memory. Those to whom nothing is owed are called by the witness round.
 
 mod attempt;
+mod roads;
 mod round;
 mod wishes;
 
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use custodia_format::Hash;
 use custodia_format::body::Body;
-use custodia_format::key::KeyId;
+use custodia_format::key::{KeyId, SigningKey};
 use custodia_format::kind::Kind;
-use custodia_net::{Endpoint, Link, Peer};
+use custodia_net::{BindError, Endpoint, Host, Link, Peer};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -30,6 +31,7 @@ use crate::{Node, author, edge, keys, proofs};
 
 use attempt::attempt;
 pub(crate) use attempt::greet;
+use roads::Detours;
 use round::Round;
 pub(crate) use wishes::{Wishes, parse_rate, print_rate};
 
@@ -52,6 +54,7 @@ pub(crate) struct Online {
     /// Why the last attempt at each authority came to nothing, and when the next one is made; none after one that did not.
     failures: Mutex<HashMap<KeyId, (Failure, Instant)>>,
     wishes: watch::Sender<Wishes>,
+    detours: Detours,
 }
 
 impl std::fmt::Debug for Online {
@@ -66,6 +69,8 @@ enum Heard {
     Not,
     Of,
 }
+/// How a socket is taken.
+type Bind = fn(SocketAddr, SigningKey, Arc<dyn Host>) -> Result<Endpoint, BindError>;
 
 /// What one authority must still get.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,22 +101,40 @@ impl Online {
     /// Takes a socket and begins to deliver what is queued. Calls are taken only by [`Online::listen`]. Must be called on
     /// a runtime.
     pub(crate) fn start(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
-        let online = Self::to_ask(node, address)?;
+        Ok(Self::to_ask(node, address)?.begin(node))
+    }
+
+    /// As [`Online::start`], at the address where the configuration says that peers are to call, by each road that it names.
+    pub(crate) fn to_serve(node: &Arc<Node>) -> Result<Arc<Self>, Failure> {
+        let (bind, address): (Bind, _) = match node.config() {
+            config if config.tcp => (Endpoint::bind_with_tcp, config.listen),
+            config => (Endpoint::bind, config.listen),
+        };
+        Ok(Self::open(node, address, bind)?.begin(node))
+    }
+
+    fn begin(self: Arc<Self>, node: &Arc<Node>) -> Arc<Self> {
+        let online = self;
         node.set_online(Some(online.clone()));
         tokio::spawn(run(node.clone(), online.clone()));
         tokio::spawn(keep_pace(node.clone(), online.clone()));
-        Ok(online)
+        online
     }
 
     /// Takes a socket and does nothing by itself: for whoever wants to ask the peers something. Must be called on a runtime.
     pub(crate) fn to_ask(node: &Arc<Node>, address: SocketAddr) -> Result<Arc<Self>, Failure> {
+        Self::open(node, address, Endpoint::bind)
+    }
+
+    fn open(node: &Arc<Node>, address: SocketAddr, bind: Bind) -> Result<Arc<Self>, Failure> {
         let watch = Arc::new(Watch::new());
         let station = Arc::new(Station::new(node.clone(), watch.clone()));
-        let endpoint = Endpoint::bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
+        let endpoint = bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
         let wishes = watch::Sender::new(Wishes::of(node.home()));
         let (wake, look) = (Notify::new(), Notify::new());
-        let (calls, failures) = (Mutex::default(), Mutex::default());
-        let online = Self { endpoint, watch, wake, look, calls, failures, wishes };
+        let (calls, failures, detours) = (Mutex::default(), Mutex::default(), Detours::of(node.home()));
+        endpoint.expect_silence(detours.saved());
+        let online = Self { endpoint, watch, wake, look, calls, failures, wishes, detours };
         online.set_pace(node);
         Ok(Arc::new(online))
     }

@@ -20,6 +20,9 @@ pub struct Listening {
     pub ledger: String,
     /// Where it takes calls of peers, UDP.
     pub address: SocketAddr,
+    /// Whether it takes them by TCP too, at the same address.
+    #[serde(default)]
+    pub tcp: bool,
     /// Where it takes requests of its owner.
     pub socket: String,
     /// Where it answers auditors, TCP, if it does.
@@ -41,12 +44,13 @@ pub async fn serve(node: Arc<Node>, on_listening: impl FnOnce(Listening)) -> Res
         None => None,
     };
     let requests = api::listen(&node)?;
-    let online = Online::start(&node, node.config().listen)?;
+    let online = Online::to_serve(&node)?;
     let scrub = Scrub::start(&node, &online)?;
     let time_stamps = Schedule::start(&node);
     on_listening(Listening {
         ledger: node.config().ledger.to_string(),
         address: online.address()?,
+        tcp: node.config().tcp,
         socket: node.home().socket().display().to_string(),
         auditors: gate.as_ref().map(Gate::address).transpose()?,
     });

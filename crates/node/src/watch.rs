@@ -21,6 +21,8 @@ pub(crate) enum News {
     Session(Event),
     /// An attempt to reach this authority came to nothing; another follows after so many seconds.
     Attempt(KeyId, Box<Failure>, u64),
+    /// A session with this authority goes by TCP, and why.
+    Detour(KeyId, String),
 }
 
 /// What each release in a session waits for, and since when; under none the session as a whole.

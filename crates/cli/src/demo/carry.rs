@@ -104,7 +104,7 @@ fn with_kills(stage: &mut Stage, load: &Load, act: Act, from: Who, to: Who) -> R
         let label = stage.of(to).name.label;
         let transfer = stage.of(from).handed_over(&load.package, label)?;
         let delivered = transfer.filter(|transfer| transfer.state == TransferState::Received);
-        Ok(delivered.map(|transfer| Delivery { transfer, bytes_sent: 0 }))
+        Ok(delivered.map(|transfer| Delivery { transfer, bytes_sent: 0, detour: None }))
     })?;
     arrived(stage, load, &delivery, to, since)
 }

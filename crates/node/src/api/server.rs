@@ -39,6 +39,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::QueueWhy,
         op::QueueOrder,
         op::QueueLimit,
+        op::QueueVia,
         op::Inbox,
         op::Show,
         op::Accept,

@@ -103,7 +103,7 @@ impl Party {
         let by = op::Decider::default();
         let to = to.as_peer().name.to_string();
         let (purpose, legal_basis) = ("trial".to_owned(), "order".to_owned());
-        let send = op::Send { package: package.to_owned(), to, purpose, legal_basis, wait: false, by };
+        let send = op::Send { package: package.to_owned(), to, purpose, legal_basis, wait: false, via: None, by };
         Hash::from_hex(&self.perform(send).transfer.release).unwrap()
     }
 }

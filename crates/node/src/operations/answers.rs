@@ -53,6 +53,9 @@ pub struct Transfer {
     /// Whether somebody said that it is to wait.
     #[serde(default)]
     pub paused: bool,
+    /// Why the last session with the recipient went by TCP, where UDP was tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detour: Option<String>,
     /// What the session with the recipient waits for, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionWaits>,
@@ -82,6 +85,17 @@ pub struct Pace {
     pub configured: Option<String>,
 }
 
+/// By which road an authority is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Road {
+    /// Whom.
+    pub to: String,
+    /// `auto`, `udp` or `tcp`.
+    pub via: String,
+    /// Why the last session went by TCP, where UDP was tried first.
+    pub detour: Option<String>,
+}
+
 /// How far a hand-over is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +117,9 @@ pub struct Delivery {
     pub transfer: Transfer,
     /// Bytes of items sent while this was waited for.
     pub bytes_sent: u64,
+    /// Why it went by TCP, where UDP was tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detour: Option<String>,
 }
 
 /// A package that another authority released to this one.

@@ -9,9 +9,10 @@ use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_format::statement::Statement;
 use custodia_index::Row;
+use custodia_net::Via;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Pace, SessionWaits, Transfer, TransferState};
+use super::answers::{Pace, Road, SessionWaits, Transfer, TransferState};
 use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
 use crate::outbox::{Wishes, parse_rate, print_rate};
@@ -137,6 +138,47 @@ impl Operation for QueueLimit {
     }
 }
 
+/// By which road an authority is called, until something else is said.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueVia {
+    /// Whom, by the name in the trust file.
+    pub to: String,
+    /// `auto`, `udp` or `tcp`. Only asked when absent.
+    pub via: Option<String>,
+}
+
+impl Operation for QueueVia {
+    const NAME: &'static str = "queue/via";
+    type Answer = Road;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Road, Failure> {
+        let peer = node.peers().named(&self.to)?.root;
+        let mut wishes = Wishes::of(node.home());
+        if let Some(via) = &self.via {
+            wishes.call(&peer, road(via)?);
+            wish(node, wishes.clone())?;
+        }
+        let detour = node.online().and_then(|online| online.detour(&peer));
+        Ok(Road { to: self.to, via: wishes.via(&peer, &[]).to_string(), detour })
+    }
+}
+
+/// The road that somebody named.
+pub(super) fn road(text: &str) -> Result<Via, Failure> {
+    Via::parse(text).ok_or_else(|| {
+        Failure::new(Code::Usage, "This is no road.")
+            .instead_of("auto, udp or tcp", text)
+            .next("custodia queue via NAME auto")
+    })
+}
+
+/// One hand-over goes by this road.
+pub(super) fn send_via(node: &Node, release: &Hash, via: Via) -> Result<(), Failure> {
+    let mut wishes = Wishes::of(node.home());
+    wishes.send(release, via);
+    wish(node, wishes)
+}
+
 fn wish(node: &Node, wishes: Wishes) -> Result<(), Failure> {
     wishes.save(node.home())?;
     if let Some(online) = node.online() {
@@ -242,6 +284,7 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
         last_failure,
         next_try_seconds,
         paused,
+        detour: online.as_ref().and_then(|online| online.detour(root)),
         session: online.and_then(|_| session(node, root, &release.digest)),
     })
 }

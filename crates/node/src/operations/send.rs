@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Decider;
 use super::answers::Delivery;
 use super::inbox::releases_to_us;
-use super::queue::transfer;
+use super::queue::{road, send_via, transfer};
 use crate::api::{Operation, Progress, Reporter};
 use crate::author::{self, Draft};
 use crate::failure::{Code, Failure};
@@ -41,6 +41,9 @@ pub struct Send {
     pub legal_basis: String,
     /// Wait until the receipt is here.
     pub wait: bool,
+    /// By which road, `auto`, `udp` or `tcp`; when absent, as is said of the recipient.
+    #[serde(default)]
+    pub via: Option<String>,
     /// Who releases.
     pub by: Decider,
 }
@@ -54,30 +57,36 @@ impl Operation for Send {
     }
 
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Delivery, Failure> {
+        let via = self.via.as_deref().map(road).transpose()?;
         let root = packages::find(node, &self.package)?;
         let peer = node.peers().named(&self.to)?;
         let release = match open_release(node, &root, &peer.root)? {
             Some(release) => release,
             None => self.release(node, &root)?,
         };
-        let bytes_sent = match (self.wait, node.online()) {
+        if let Some(via) = via {
+            send_via(node, &release, via)?;
+        }
+        let (bytes_sent, detour) = match (self.wait, node.online()) {
             (false, Some(online)) => {
                 online.wake();
-                0
+                (0, None)
             }
-            (false, None) => 0,
-            (true, Some(online)) => deliver(node, &online, &peer.root, &release, reporter)?,
+            (false, None) => (0, None),
+            (true, Some(online)) => {
+                (deliver(node, &online, &peer.root, &release, reporter)?, online.detour(&peer.root))
+            }
             (true, None) => {
                 let runtime = runtime()?;
                 // A port of its own for this delivery: nobody is to call here.
                 let online = Online::start(node, std::net::SocketAddr::from(([0, 0, 0, 0], 0)))?;
                 let delivered = deliver(node, &online, &peer.root, &release, reporter);
                 runtime.block_on(online.stop(node));
-                delivered?
+                (delivered?, online.detour(&peer.root))
             }
         };
         let row = author::row(node, &release)?;
-        Ok(Delivery { transfer: transfer(node, &row)?, bytes_sent })
+        Ok(Delivery { transfer: transfer(node, &row)?, bytes_sent, detour })
     }
 }
 
@@ -238,6 +247,10 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
                 }
                 // What was on its way when a link broke is sent again: never shown as more than there is.
                 reporter.progress(progress(&phase, total.min(sent_before + sent_now), total));
+            }
+            News::Detour(about, why) if about == *peer => {
+                last_met = Some(Instant::now());
+                reporter.progress(Progress::note("send", format!("By another road: {why}.")));
             }
             News::Attempt(about, failure, seconds) if about == *peer => {
                 sent_before += std::mem::take(&mut sent_now);

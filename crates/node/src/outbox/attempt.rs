@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use custodia_format::Hash;
 use custodia_format::key::KeyId;
-use custodia_net::{ConnectError, Delivered, Link, LinkError, Peer};
+use custodia_net::{Delivered, Link, LinkError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::roads::connect;
 use super::{Online, Work};
+use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::peers::Authority;
-use crate::{Node, edge};
 
 /// What became of something that was handed over.
 enum Done {
@@ -37,7 +38,8 @@ pub(super) async fn attempt(
     if let Some(link) = online.call_of(root) {
         return hand_over(online, &link, Session::Theirs, work).await?.map_or(Ok(()), Err);
     }
-    let link = connect(online, &authority).await?;
+    let via = online.wishes.borrow().via(root, &work.borrow().releases);
+    let link = connect(online, &authority, via).await?;
     let refused = hand_over(online, &link, Session::Ours, work).await?;
     let end = link.close().await;
     match refused {
@@ -143,36 +145,7 @@ enum Waits {
 /// Calls an authority once and hands it nothing: who was met has told what it saw of our ledger, and has cosigned what it
 /// had not.
 pub(crate) async fn greet(online: &Online, authority: &Authority) -> Result<(), Failure> {
-    let end = connect(online, authority).await?.close().await;
+    let via = online.wishes.borrow().via(&authority.root, &[]);
+    let end = connect(online, authority, via).await?.close().await;
     if end.is_orderly() { Ok(()) } else { Err(end.into()) }
-}
-
-/// Calls an authority at its addresses, the best first.
-async fn connect(online: &Online, authority: &Authority) -> Result<Link, Failure> {
-    let peer = Peer { root: authority.root, name: authority.name.clone() };
-    let keys = authority.transport_keys(edge::now());
-    let mut failure = Failure::new(Code::PeerUnreachable, "The peer's card gives no address.")
-        .at(&authority.name)
-        .safe("Everything is queued here; it goes when the peer calls.")
-        .next("ask for their newest card");
-    for address in &authority.card()?.addresses {
-        let text = address.to_string();
-        let found = tokio::net::lookup_host(text.as_str()).await.map(|found| found.collect::<Vec<_>>());
-        let found = found.unwrap_or_else(|error| {
-            failure = Failure::new(Code::PeerUnreachable, "The peer's address is not known to this network.")
-                .at(&text)
-                .instead_of("an address", error.to_string())
-                .safe("Everything is queued here; what the peer has proven is not sent again.");
-            Vec::new()
-        });
-        for address in found {
-            match online.endpoint.connect(peer.clone(), &keys, address).await {
-                Ok(link) => return Ok(link),
-                // Somebody else answers there: that is told, and no other address is tried in its place.
-                Err(error @ ConnectError::IdentityChanged { .. }) => return Err(error.into()),
-                Err(error) => failure = error.into(),
-            }
-        }
-    }
-    Err(failure)
 }

@@ -1,10 +1,13 @@
-//! What people asked of the outbox: hand-overs that are to wait, and how fast content may leave. No evidence.
+//! What people asked of the outbox: hand-overs that are to wait, how fast content may leave, by which road whom to call. No
+//! evidence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use custodia_format::Hash;
+use custodia_format::key::KeyId;
+use custodia_net::Via;
 use serde::{Deserialize, Serialize};
 
 use crate::desk;
@@ -24,6 +27,12 @@ pub(crate) struct Wishes {
     first: BTreeSet<String>,
     /// A limit in place of the configured one; 0 for none at all.
     pub(crate) limit: Option<u64>,
+    /// By which road an authority is called, by its root.
+    #[serde(default)]
+    via: BTreeMap<String, Via>,
+    /// By which road one release is to go; it goes before what is said of its recipient.
+    #[serde(default)]
+    release_via: BTreeMap<String, Via>,
 }
 
 impl Wishes {
@@ -60,6 +69,25 @@ impl Wishes {
         self.resume(release);
         self.first.insert(release.to_string());
     }
+
+    /// By which road an authority is called when these releases wait for it.
+    pub(crate) fn via(&self, peer: &KeyId, releases: &[Hash]) -> Via {
+        let of_release = releases.iter().find_map(|release| self.release_via.get(&release.to_string()));
+        of_release.or_else(|| self.via.get(&peer.to_string())).copied().unwrap_or_default()
+    }
+
+    /// An authority is called by this road from now on.
+    pub(crate) fn call(&mut self, peer: &KeyId, via: Via) {
+        match via {
+            Via::Auto => drop(self.via.remove(&peer.to_string())),
+            via => drop(self.via.insert(peer.to_string(), via)),
+        }
+    }
+
+    /// One release goes by this road, whatever is said of its recipient.
+    pub(crate) fn send(&mut self, release: &Hash, via: Via) {
+        self.release_via.insert(release.to_string(), via);
+    }
 }
 
 fn path(home: &Home) -> PathBuf {
@@ -95,6 +123,24 @@ pub(crate) fn print_rate(rate: Option<NonZeroU64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use custodia_format::key::SigningKey;
+
+    #[test]
+    fn what_is_said_of_a_release_goes_before_what_is_said_of_its_recipient() {
+        let key = |seed| SigningKey::from_seed(&[seed; 32]).public().key_id();
+        let (peer, other) = (key(1), key(2));
+        let (one, two) = (Hash::of(b"one"), Hash::of(b"two"));
+        let mut wishes = Wishes::default();
+        assert_eq!(wishes.via(&peer, &[one]), Via::Auto);
+        wishes.call(&peer, Via::Tcp);
+        wishes.send(&two, Via::Udp);
+        assert_eq!((wishes.via(&peer, &[one]), wishes.via(&other, &[one])), (Via::Tcp, Via::Auto));
+        assert_eq!(wishes.via(&peer, &[one, two]), Via::Udp);
+        wishes.call(&peer, Via::Auto);
+        assert_eq!(wishes.via(&peer, &[one]), Via::Auto);
+        let before = r#"{"paused":[],"limit":null}"#;
+        assert_eq!(serde_json::from_str::<Wishes>(before).unwrap(), Wishes::default(), "an older file still reads");
+    }
 
     #[test]
     fn rates_read_as_people_write_them() {
