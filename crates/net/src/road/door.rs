@@ -46,7 +46,7 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<(std::net::UdpSocket,
             Ok(tcp) => return Ok((udp, tcp)),
             // The port was the system's choice, and is taken for TCP.
             Err(_) if address.port() == 0 && tried < PORTS_TRIED => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(std::io::Error::new(error.kind(), format!("by TCP: {error}"))),
         }
     }
 }
@@ -199,6 +199,11 @@ mod tests {
     fn both_roads_have_one_port() {
         let (udp, tcp) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         assert_eq!(udp.local_addr().unwrap(), tcp.local_addr().unwrap());
-        assert!(bind(udp.local_addr().unwrap()).is_err(), "an address that was asked for is not exchanged");
+        let address = udp.local_addr().unwrap();
+        assert!(bind(address).is_err(), "an address that was asked for is not exchanged");
+        drop(udp);
+        let error = bind(address).unwrap_err();
+        assert!(error.to_string().starts_with("by TCP: "), "{error}");
+        drop(tcp);
     }
 }
