@@ -17,7 +17,7 @@ use custodia_exchange::{
 };
 use custodia_format::Hash;
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -27,8 +27,9 @@ use crate::fetch::{Fetcher, ToFetch};
 use crate::host::{Host, Peer};
 use crate::link::Command;
 use crate::progress::{Receiving, Sending};
+use crate::serve::Way;
 use crate::throttle::Throttle;
-use crate::transport::{FRAME, HANDSHAKE};
+use crate::transport::{FRAME, FRAME_FLOOR_BYTES, HANDSHAKE, READERS};
 
 /// Bytes of frames that wait for the link before no more of the peer's are read.
 const OUTBOX_BYTES: usize = 4 << 20;
@@ -71,6 +72,10 @@ pub(crate) struct Driver {
     /// What the host was told that the session waits for.
     told: Option<Waiting>,
     throttle: Arc<Throttle>,
+    /// How many more wants may be served at once, of all packages.
+    readers: Arc<Semaphore>,
+    /// Bytes that came in since the clock of the frame that is coming in was set.
+    frame_bytes: usize,
     /// Close when nothing is under way.
     closing: bool,
     /// Close with this code as soon as what was said before is out.
@@ -110,6 +115,8 @@ impl Driver {
             waiting: Waiters { connected, ..Waiters::default() },
             told: None,
             throttle,
+            readers: Arc::new(Semaphore::new(READERS)),
+            frame_bytes: 0,
             closing: false,
             last_code: None,
         }
@@ -158,6 +165,10 @@ impl Driver {
             if self.closing && self.outbox.is_empty() && self.session.is_idle() {
                 return End::ByUs(Code::Done);
             }
+            if self.frame_bytes >= FRAME_FLOOR_BYTES && self.is_connected() {
+                // It comes in as fast as it must, or is in: what comes next has its own time.
+                (self.frame_bytes, deadline) = (0, deadline.filter(|_| self.last_code.is_some()));
+            }
             let reads = self.session.wants_frame() && self.outbox_bytes() < OUTBOX_BYTES;
             deadline = match deadline {
                 Some(at) if self.last_code.is_some() => Some(at),
@@ -170,7 +181,10 @@ impl Driver {
             let front = self.outbox.front().cloned();
             tokio::select! {
                 read = recv.read(&mut buffer), if reads => match read {
-                    Ok(Some(bytes)) => self.reader.push(buffer.get(..bytes).unwrap_or_default()),
+                    Ok(Some(bytes)) => {
+                        self.frame_bytes += bytes;
+                        self.reader.push(buffer.get(..bytes).unwrap_or_default());
+                    }
                     Ok(None) => return self.connection.closed().await.into(),
                     Err(error) => {
                         tracing::debug!(%error, "control stream");
@@ -222,6 +236,7 @@ impl Driver {
                 return Ok(());
             }
             let Some(frame) = self.reader.next_frame()? else { return Ok(()) };
+            self.frame_bytes = FRAME_FLOOR_BYTES;
             self.session.handle_frame(frame)?;
         }
     }
@@ -240,8 +255,12 @@ impl Driver {
             }
             Output::Serve(want) => {
                 let sending = self.sending.get_or_insert_with(|| {
-                    let (connection, throttle) = (self.connection.clone(), self.throttle.clone());
-                    Sending::new(want.release, self.host.clone(), self.peer.clone(), connection, throttle)
+                    let way = Way {
+                        connection: self.connection.clone(),
+                        throttle: self.throttle.clone(),
+                        readers: self.readers.clone(),
+                    };
+                    Sending::new(want.release, self.host.clone(), self.peer.clone(), way)
                 });
                 if sending.under_way() >= SERVED_AT_ONCE {
                     return Err(PeerFault::TooMany { what: "wants at once", limit: SERVED_AT_ONCE });

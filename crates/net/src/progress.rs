@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use custodia_exchange::message::Wish;
 use custodia_exchange::{Event, Phase, Refused};
 use custodia_format::Hash;
-use quinn::Connection;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -16,7 +15,6 @@ use crate::fetch::ToFetch;
 use crate::host::{Host, Outgoing, Peer};
 use crate::receive::Tally;
 use crate::serve::{ServeError, Way, open_document, serve_document, serve_ranges};
-use crate::throttle::Throttle;
 
 /// A package of ours that is being served. Dropping it stops its streams.
 pub(crate) struct Sending {
@@ -30,21 +28,14 @@ pub(crate) struct Sending {
 struct Source {
     host: Arc<dyn Host>,
     peer: Arc<Peer>,
-    connection: Connection,
+    way: Way,
     outgoing: OnceCell<Arc<dyn Outgoing>>,
     sent: Arc<AtomicU64>,
-    throttle: Arc<Throttle>,
 }
 
 impl Sending {
-    pub(crate) fn new(
-        release: Hash,
-        host: Arc<dyn Host>,
-        peer: Arc<Peer>,
-        connection: Connection,
-        throttle: Arc<Throttle>,
-    ) -> Self {
-        let source = Source { host, peer, connection, outgoing: OnceCell::new(), sent: Arc::default(), throttle };
+    pub(crate) fn new(release: Hash, host: Arc<dyn Host>, peer: Arc<Peer>, way: Way) -> Self {
+        let source = Source { host, peer, way, outgoing: OnceCell::new(), sent: Arc::default() };
         Self { release, source: Arc::new(source), tasks: JoinSet::new(), told: 0 }
     }
 
@@ -85,7 +76,7 @@ impl Sending {
 impl Source {
     async fn serve(&self, release: Hash, what: Wish, driver: &mpsc::Sender<ToDriver>) -> Result<(), ServeError> {
         let outgoing = self.outgoing.get_or_try_init(|| self.open(release)).await.map_err(ServeError::Refused)?.clone();
-        let way = Way { connection: self.connection.clone(), throttle: self.throttle.clone() };
+        let way = self.way.clone();
         match what {
             Wish::Ranges(ranges) => serve_ranges(way, outgoing, ranges, self.sent.clone()).await,
             Wish::Document(document) => {

@@ -13,7 +13,7 @@ use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{CHUNK_BYTES, Code, Document, Midstates, Refused, Wanted};
 use custodia_format::midstate::chunk_count;
 use quinn::{Connection, SendStream, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::host::{ItemBytes, Outgoing};
 use crate::throttle::Throttle;
@@ -37,10 +37,13 @@ pub(crate) enum ServeError {
 }
 
 /// The way to a peer.
+#[derive(Clone)]
 pub(crate) struct Way {
     pub(crate) connection: Connection,
     /// Shared by all who send.
     pub(crate) throttle: Arc<Throttle>,
+    /// How many more wants of this peer may be served now.
+    pub(crate) readers: Arc<Semaphore>,
 }
 
 /// Sends what is wanted on a stream of its own. `sent` counts bytes of content, and of midstates.
@@ -82,7 +85,9 @@ async fn pump(
     sent: Arc<AtomicU64>,
     read: impl FnOnce(&mut Buffers) -> Result<(), ServeError> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Way { connection, throttle } = way;
+    let Way { connection, throttle, readers } = way;
+    // A peer that asks for much and takes little waits for itself: its readers hold threads that all share.
+    let _reader = readers.acquire().await.map_err(|_| ServeError::Gone)?;
     let mut stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
     let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
