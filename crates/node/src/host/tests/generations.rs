@@ -83,6 +83,8 @@ fn a_peer_follows_a_card_that_ends_a_ledger_where_it_saw_it_and_no_earlier() {
 fn takes(party: &Party, from: &Party, documents: &[Vec<u8>]) -> (usize, usize) {
     let given = GivenBack { documents: documents.to_vec(), more: More::No };
     party.station.take_back(&from.as_peer(), &given).unwrap();
+    // What is committed is written out a moment later.
+    party.node.settle();
     let count = |folder: PathBuf| {
         let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|one| one.path());
         let below = entries(folder).map(|path| if path.is_dir() { entries(path).count() } else { 1 });
