@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 fn run(line: Line) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(64)
+        // A peer can hold some dozens while it is slow, on purpose or not; a thread that waits costs little.
+        .max_blocking_threads(512)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Code::Internal, format!("The runtime did not start: {error}.")))?;

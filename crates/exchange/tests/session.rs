@@ -128,6 +128,53 @@ fn nothing_is_given_back_to_who_did_not_ask_and_no_page_is_empty_for_ever() {
 }
 
 #[test]
+fn what_was_lost_is_given_back_once_in_a_session_and_in_order() {
+    let documents = |count: usize| (0..count).map(|number| vec![number as u8; 10]).collect::<Vec<_>>();
+    for (asked, allowed) in [
+        (&[0][..], true),
+        (&[0, 64][..], true),
+        (&[1][..], false),
+        (&[0, 0][..], false),
+        (&[0, 63][..], false),
+        (&[0, 64, 64][..], false),
+        (&[0, 64, 100][..], false),
+    ] {
+        let (mut a, mut b) = pair();
+        pump(&mut a, &mut b, WHOLE);
+        // Two pages: 64 and 36.
+        b.node.holds_of_peer = documents(100);
+        let mut fault = None;
+        for from in asked {
+            fault = b.session.handle_frame(Message::AskBack(*from).to_frame()).err();
+            b.run();
+        }
+        assert_eq!(fault.as_ref().map(PeerFault::code), (!allowed).then_some(Code::OutOfState), "{asked:?}");
+    }
+}
+
+#[test]
+fn cards_are_bounded_in_number_and_bytes_and_end() {
+    let cards = |count: usize, bytes: usize| {
+        Message::Cards(Cards { envelopes: vec![vec![b'c'; bytes]; count], more: More::Yes }).to_frame()
+    };
+    for (frame, frames) in [(cards(14, 70_000), 18), (cards(14, 10), 293), (cards(0, 0), 1)] {
+        let (_, mut b) = pair();
+        b.run();
+        let hello = Message::Hello(Hello {
+            card: Hash::of(b"card"),
+            origin: "a/b/1".to_owned(),
+            size: 1,
+            held_card: None,
+            held_checkpoint: Vec::new(),
+        });
+        b.session.handle_frame(hello.to_frame()).unwrap();
+        b.run();
+        let taken = (1..1000).find(|_| b.session.handle_frame(frame.clone()).is_err());
+        assert_eq!(taken, Some(frames));
+    }
+}
+
+#[test]
 fn no_more_notes_travel_than_fit() {
     let (mut a, mut b) = pair();
     a.node.notes = (0..100_u8).map(|number| vec![number; 10_000]).collect();

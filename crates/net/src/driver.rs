@@ -16,7 +16,7 @@ use custodia_exchange::{
     Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session, Waits,
 };
 use custodia_format::Hash;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -29,7 +29,7 @@ use crate::progress::{Receiving, Sending};
 use crate::road::{Connection, RecvStream, SendStream};
 use crate::serve::Way;
 use crate::throttle::Throttle;
-use crate::transport::{FRAME, HANDSHAKE};
+use crate::transport::{FRAME, FRAME_FLOOR_BYTES, HANDSHAKE, READERS};
 use crate::turns::Turns;
 
 /// Bytes of frames that wait for the link before no more of the peer's are read.
@@ -90,6 +90,8 @@ pub(crate) struct Driver {
     told: Option<Waits>,
     way: Way,
     turns: Arc<Turns>,
+    /// Bytes that came in since the clock of the frame that is coming in was set.
+    frame_bytes: usize,
     /// Close when nothing is under way.
     closing: bool,
     /// Close with this code as soon as what was said before is out.
@@ -114,7 +116,8 @@ impl Driver {
         throttle: Arc<Throttle>,
     ) -> Self {
         let (notes_sender, notes) = mpsc::channel(64);
-        let way = Way { connection: connection.clone(), throttle, pace: Arc::default() };
+        let readers = Arc::new(Semaphore::new(READERS));
+        let way = Way { connection: connection.clone(), throttle, pace: Arc::default(), readers };
         Self {
             connection,
             host,
@@ -134,6 +137,7 @@ impl Driver {
             told: None,
             way,
             turns: Arc::default(),
+            frame_bytes: 0,
             closing: false,
             last_code: None,
         }
@@ -183,6 +187,10 @@ impl Driver {
             if leaves.is_some_and(|at| at <= Instant::now()) {
                 return End::ByUs(Code::Done);
             }
+            if self.frame_bytes >= FRAME_FLOOR_BYTES && self.is_connected() {
+                // It comes in as fast as it must, or is in: what comes next has its own time.
+                (self.frame_bytes, deadline) = (0, deadline.filter(|_| self.last_code.is_some()));
+            }
             let reads = self.session.wants_frame() && self.outbox_bytes() < OUTBOX_BYTES;
             deadline = match deadline {
                 Some(at) if self.last_code.is_some() => Some(at),
@@ -195,7 +203,10 @@ impl Driver {
             let front = self.outbox.front().cloned();
             tokio::select! {
                 read = recv.read(&mut buffer), if reads => match read {
-                    Ok(Some(bytes)) => self.reader.push(buffer.get(..bytes).unwrap_or_default()),
+                    Ok(Some(bytes)) => {
+                        self.frame_bytes += bytes;
+                        self.reader.push(buffer.get(..bytes).unwrap_or_default());
+                    }
                     Ok(None) => return self.connection.closed().await,
                     Err(error) => {
                         tracing::debug!(%error, "control stream");
@@ -253,6 +264,7 @@ impl Driver {
                 return Ok(());
             }
             let Some(frame) = self.reader.next_frame()? else { return Ok(()) };
+            self.frame_bytes = FRAME_FLOOR_BYTES;
             self.session.handle_frame(frame)?;
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,18 +11,19 @@ use custodia_format::key::{KeyId, PublicKey, SigningKey};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{ConnectionError, Incoming};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use custodia_exchange::Code;
 
 use crate::driver::{Driver, Side};
 use crate::end::End;
+use crate::gate::{Admission, Gate};
 use crate::host::{Host, Peer};
 use crate::link::Link;
 use crate::road::{self, Called, Calls, Connection, Door, Heard, Tried, Via, number};
 use crate::throttle::Throttle;
 use crate::tls::{self, ALPN, ALPN_TCP, Pin, TlsSetup};
-use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE, RETRY_ABOVE};
+use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE};
 
 /// How long a socket stays to say once more that its connections are closed. It was said at once; where that was lost, and this
 /// too, the peer finds out by silence.
@@ -38,7 +39,7 @@ struct Inner {
     socket: quinn::Endpoint,
     host: Arc<dyn Host>,
     key: SigningKey,
-    handshakes: AtomicUsize,
+    gate: Arc<Gate>,
     places: Arc<Places>,
     throttle: Arc<Throttle>,
     heard: Heard,
@@ -124,7 +125,13 @@ impl Endpoint {
     ) -> Result<Self, BindError> {
         let knows = {
             let host = host.clone();
-            Arc::new(move |key: &PublicKey| host.peer_of(key).is_some())
+            Arc::new(move |key: &PublicKey| {
+                // This is called under quinn's own locks, where a panic would take the whole process with it.
+                catch_unwind(AssertUnwindSafe(|| host.peer_of(key).is_some())).unwrap_or_else(|_| {
+                    tracing::error!("the host failed to tell whose key this is");
+                    false
+                })
+            })
         };
         let crypto = tls::server(&key, knows.clone(), ALPN)?;
         let crypto = QuicServerConfig::try_from(crypto).expect("AES-128-GCM, which QUIC begins with, is configured");
@@ -141,9 +148,8 @@ impl Endpoint {
             Some(tcp) => Some(Door::new(tcp, tls::server(&key, knows, ALPN_TCP)?, down.clone()).map_err(failed)?),
             None => None,
         };
-        let (places, throttle) = (Arc::default(), Arc::default());
-        let handshakes = AtomicUsize::new(0);
-        let inner = Inner { socket, host, key, handshakes, places, throttle, heard, door, down };
+        let (gate, places, throttle) = (Arc::default(), Arc::default(), Arc::default());
+        let inner = Inner { socket, host, key, gate, places, throttle, heard, door, down };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -193,17 +199,23 @@ impl Endpoint {
 
     async fn serve_udp(&self) {
         while let Some(incoming) = self.inner.socket.accept().await {
-            let busy = self.inner.handshakes.load(Ordering::Relaxed) >= RETRY_ABOVE;
-            if busy && incoming.may_retry() && !incoming.remote_address_validated() {
-                // Costs a stranger a round trip and us nothing.
-                let _ = incoming.retry();
-                continue;
-            }
-            self.inner.handshakes.fetch_add(1, Ordering::Relaxed);
+            let (from, is_shown) = (incoming.remote_address().ip(), incoming.remote_address_validated());
+            let under_way = match self.inner.gate.admit(from, is_shown, Instant::now()) {
+                Admission::Shake(under_way) => under_way,
+                Admission::ShowAddress if incoming.may_retry() => {
+                    // Costs a stranger a round trip and us nothing.
+                    let _ = incoming.retry();
+                    continue;
+                }
+                Admission::ShowAddress | Admission::Drop => {
+                    incoming.ignore();
+                    continue;
+                }
+            };
             let inner = self.inner.clone();
             tokio::spawn(async move {
                 let shaken = timeout(HANDSHAKE, shake(incoming)).await;
-                inner.handshakes.fetch_sub(1, Ordering::Relaxed);
+                drop(under_way);
                 match shaken {
                     Ok(Ok(connection)) => inner.take(Connection::Quic(connection)).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
@@ -302,7 +314,7 @@ fn list(tried: &[Tried]) -> String {
     tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Connections under way, by peer.
+/// Connections under way that peers made, by peer.
 #[derive(Default)]
 struct Places(Mutex<HashMap<KeyId, usize>>);
 
@@ -310,11 +322,11 @@ impl Places {
     fn take(self: &Arc<Self>, peer: &Peer) -> Option<Place> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
-        let of_peer = taken.entry(peer.root).or_default();
-        if all >= CONNECTIONS || *of_peer >= CONNECTIONS_PER_PEER {
+        let of_peer = taken.get(&peer.root).copied().unwrap_or_default();
+        if of_peer >= CONNECTIONS_PER_PEER || (of_peer > 0 && all >= CONNECTIONS) {
             return None;
         }
-        *of_peer += 1;
+        taken.insert(peer.root, of_peer + 1);
         Some(Place { places: self.clone(), peer: peer.root })
     }
 }
@@ -334,5 +346,30 @@ impl Drop for Place {
                 taken.remove(&self.peer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> Peer {
+        let root = SigningKey::from_seed(&[n; 32]).public().key_id();
+        Peer { root, name: custodia_format::text::Label::parse("lab.example").unwrap() }
+    }
+
+    #[test]
+    fn a_peer_has_few_places_and_nobody_is_kept_out_by_others() {
+        let places = Arc::new(Places::default());
+        let mut taken = Vec::new();
+        for n in 0..CONNECTIONS / CONNECTIONS_PER_PEER {
+            taken.extend((0..100).filter_map(|_| places.take(&peer(n as u8))));
+        }
+        assert_eq!(taken.len(), CONNECTIONS, "each peer has its four");
+        taken.push(places.take(&peer(99)).expect("the first of a peer that has none"));
+        assert!(places.take(&peer(99)).is_none(), "one, while the others have all");
+        taken.clear();
+        assert!(places.0.lock().unwrap().is_empty());
+        assert_eq!((0..100).filter_map(|_| places.take(&peer(1)).map(std::mem::forget)).count(), CONNECTIONS_PER_PEER);
     }
 }

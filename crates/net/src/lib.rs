@@ -8,6 +8,7 @@ mod driver;
 mod end;
 mod endpoint;
 mod fetch;
+mod gate;
 pub mod host;
 mod link;
 mod pace;

@@ -28,14 +28,14 @@ pub(crate) struct Sending {
 struct Source {
     host: Arc<dyn Host>,
     peer: Arc<Peer>,
+    way: Way,
     outgoing: OnceCell<Arc<dyn Outgoing>>,
     sent: Arc<AtomicU64>,
-    way: Way,
 }
 
 impl Sending {
     pub(crate) fn new(release: Hash, host: Arc<dyn Host>, peer: Arc<Peer>, way: Way) -> Self {
-        let source = Source { host, peer, outgoing: OnceCell::new(), sent: Arc::default(), way };
+        let source = Source { host, peer, way, outgoing: OnceCell::new(), sent: Arc::default() };
         Self { release, source: Arc::new(source), tasks: JoinSet::new(), told: 0 }
     }
 

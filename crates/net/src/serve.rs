@@ -11,7 +11,7 @@ use custodia_exchange::message::WantRange;
 use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{CHUNK_BYTES, Code, Document, Midstates, Refused, Wanted};
 use custodia_format::midstate::chunk_count;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::host::{ItemBytes, Outgoing};
 use crate::pace::{Floor, Pace, TooSlow};
@@ -42,6 +42,8 @@ pub(crate) struct Way {
     pub(crate) throttle: Arc<Throttle>,
     /// What this connection took of all data streams.
     pub(crate) pace: Arc<Pace>,
+    /// How many more wants of this peer may be served now.
+    pub(crate) readers: Arc<Semaphore>,
 }
 
 /// Sends what is wanted on a stream of its own. `sent` counts bytes of content, and of midstates.
@@ -83,7 +85,9 @@ async fn pump(
     sent: Arc<AtomicU64>,
     read: impl FnOnce(&mut Buffers) -> Result<(), ServeError> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Way { connection, throttle, pace } = way;
+    let Way { connection, throttle, pace, readers } = way;
+    // A peer that asks for much and takes little waits for itself: its readers hold threads that all share.
+    let _reader = readers.acquire().await.map_err(|_| ServeError::Gone)?;
     let mut stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
     let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {

@@ -11,6 +11,8 @@ use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
+pub use crate::gate::Rate;
+
 /// Connections whose handshake has not begun to be served; more are dropped.
 pub const MAX_INCOMING: usize = 256;
 /// Bytes kept of one such connection.
@@ -19,14 +21,29 @@ pub const INCOMING_BYTES: u64 = 64 * 1024;
 pub const INCOMING_BYTES_TOTAL: u64 = 8 << 20;
 /// Handshakes under way beyond which a client must first show that it owns its address.
 pub const RETRY_ABOVE: usize = 16;
-/// Connections of one peer at a time, and of all peers.
+/// Handshakes without a shown address: more must show it first.
+pub const HANDSHAKES_UNPROVEN: Rate = Rate { burst: 32, a_second: 8 };
+/// Handshakes of one network, a /24 or a /48, whose addresses were shown: teams behind one satellite terminal share it.
+pub const HANDSHAKES_PER_NETWORK: Rate = Rate { burst: 128, a_second: 16 };
+/// Handshakes under way of everybody; more are dropped.
+pub const HANDSHAKES: usize = 128;
+/// Networks whose handshakes are counted at a time.
+pub const NETWORKS: usize = 4096;
+/// Connections of one peer at a time.
 pub const CONNECTIONS_PER_PEER: usize = 4;
-/// Connections of all peers at a time.
+/// Connections of all peers at a time; a peer that has none gets its first one beyond that too, so that nobody is kept out
+/// by others.
 pub const CONNECTIONS: usize = 32;
+/// Wants that are served at once over one connection, of all packages: each holds a thread that reads ahead, and the threads
+/// are everybody's.
+pub const READERS: usize = 16;
 /// Time for a handshake, and for the peer's hello after it.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Time for a frame that has begun to come in whole.
+/// Time for a frame that has begun to come in whole, or for [`FRAME_FLOOR_BYTES`] of it.
 pub const FRAME: Duration = Duration::from_secs(15);
+/// A frame may take longer than [`FRAME`] while so much of it comes in each: 1 KiB/s, the floor of content too. The notes
+/// of some dozen ledgers are 100 KiB, and a telephone by satellite carries them in a minute.
+pub const FRAME_FLOOR_BYTES: usize = 15 * 1024;
 /// Silence after which a connection is lost.
 pub const IDLE: Duration = Duration::from_secs(30);
 /// How often an idle side says that it is there.

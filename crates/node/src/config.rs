@@ -7,6 +7,7 @@ use std::time::Duration;
 use custodia_format::text::LedgerName;
 use serde::Deserialize;
 
+use crate::allowance::Limits;
 use crate::auditors::Auditors;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -41,6 +42,9 @@ pub struct Config {
     /// How fast content may leave; as fast as the link takes it when absent.
     #[serde(default)]
     pub sending: Option<Sending>,
+    /// What one peer may make this node keep.
+    #[serde(default)]
+    pub peers: Limits,
     /// Services that stamp this ledger's checkpoints; when absent none is asked.
     #[serde(default, rename = "time-stamps")]
     pub time_stamps: Option<TimeStamps>,
@@ -167,6 +171,12 @@ impl Config {
              # What is signed always goes at once. As fast as the link takes it when this section is absent.\n\
              # [sending]\n\
              # limit = \"08:00,512k 19:00,off\"\n\n\
+             # What one peer may make this node keep: statements in a day, hand-overs that have not ended, bytes of content. The\n\
+             # disk alone limits bytes when that line is absent.\n\
+             # [peers]\n\
+             # statements_a_day = {}\n\
+             # unfinished = {}\n\
+             # bytes = \"500G\"\n\n\
              # Outside readers of the ledger, over HTTP (TCP): its checkpoint and tiles, and nothing else. Nothing is served\n\
              # when this section is absent; without \"allow\" this machine alone is answered.\n\
              # [auditors]\n\
@@ -181,7 +191,9 @@ impl Config {
             self.listen,
             self.tcp,
             self.scrub.map_or(0.0, |scrub| scrub.as_secs_f64() / DAY_SECONDS as f64),
-            self.witness.map_or(0, |witness| witness.as_secs())
+            self.witness.map_or(0, |witness| witness.as_secs()),
+            self.peers.statements_a_day,
+            self.peers.unfinished,
         );
         home::write_durably(&home.config(), text.as_bytes())
     }
@@ -205,6 +217,7 @@ mod tests {
             witness: witness_default(),
             auditors: None,
             sending: None,
+            peers: Limits::default(),
             time_stamps: None,
         };
         config.write_new(&home).unwrap();
@@ -277,6 +290,24 @@ mod tests {
         let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/configuration.md"));
         let row = page.lines().find(|line| line.starts_with("| `witness_seconds` |")).unwrap();
         assert_eq!(of(row.trim_end_matches(" |").rsplit("| ").next().unwrap()).unwrap().witness, witness_default());
+    }
+
+    #[test]
+    fn what_a_peer_may_make_us_keep_is_as_sample_and_page_say() {
+        let of = |lines: &str| Config::parse(&format!("ledger = \"a/b/1\"\n[peers]\n{lines}\n"));
+        assert_eq!(of("").unwrap().peers, Limits::default());
+        assert_eq!(of("bytes = \"2T\"").unwrap().peers.bytes.map(std::num::NonZeroU64::get), Some(2 << 40));
+        for bad in ["bytes = 5", "bytes = \"5X\"", "unfinished = 0", "statements_a_day = -1", "statement = 1"] {
+            assert_eq!(of(bad).unwrap_err().code, Code::Config, "{bad}");
+        }
+        let sample = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/custodia.toml"));
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/configuration.md"));
+        let defaults = Limits::default();
+        for (name, value) in [("statements_a_day", defaults.statements_a_day), ("unfinished", defaults.unfinished)] {
+            assert!(sample.contains(&format!("\n# {name} = {value}\n")), "{name}");
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            assert!(row.ends_with(&format!(" | {value} |")), "{row}");
+        }
     }
 
     #[test]

@@ -285,6 +285,13 @@ impl From<LinkError> for Failure {
                 .at(format!("its signed refusal {refusal}"))
                 .safe("The refusal is in this ledger; nothing counts as received.")
                 .next("custodia show PACKAGE"),
+            LinkError::Refused(refused) if refused.code == custodia_exchange::Code::Quota => {
+                Self::new(Code::Quota, "The peer may be handed no more by this authority for now.")
+                    .instead_of("a consignment or a receipt", refused.to_string())
+                    .safe("Nothing counts as received; it stays queued, and is tried again.")
+                    .next("ask them what their node's trace says of E-QUOTA: it names the limit")
+                    .next("custodia queue")
+            }
             LinkError::Refused(refused) => Self::new(Code::PeerRefused, "The peer did not take the package now.")
                 .instead_of("a consignment or a receipt", refused.to_string())
                 .safe("Nothing counts as received; it stays queued."),

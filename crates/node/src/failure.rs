@@ -63,6 +63,7 @@ codes! {
     UdpBlocked "E-UDP-BLOCKED" 20 "Nothing comes back from the peer by UDP, while its address answers by TCP; the work is queued.";
     LinkLost "E-LINK-LOST" 20 "The link to the peer was lost; the work is queued, and what is proven there stays.";
     PeerRefused "E-PEER-REFUSED" 21 "The peer refused.";
+    Quota "E-QUOTA" 21 "One authority asks for more than it may make a node keep.";
     PeerMisbehaved "E-PEER-MISBEHAVED" 21 "The peer sent what its protocol or its manifest does not allow.";
     Fork "E-EQUIV" 40 "A peer showed two histories of one ledger.";
     NotYet "E-STATE" 1 "The package is not in the state that this needs.";

@@ -29,7 +29,7 @@ use crate::operations::own_card;
 use crate::peers::Authority;
 use crate::watch::Watch;
 use crate::witness::{self, At, Whose};
-use crate::{ask, edge, gossip, keys, outgoing, proofs, receive};
+use crate::{allowance, ask, edge, gossip, keys, outgoing, proofs, receive};
 
 /// The node, as its sessions see it.
 pub(crate) struct Station {
@@ -40,12 +40,53 @@ pub(crate) struct Station {
     giving: Mutex<HashMap<KeyId, Arc<Vec<Lost>>>>,
     /// Who wants to know how deliveries go.
     watch: Arc<Watch>,
+    comes: Comes,
+}
+
+/// What a peer says that we log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// A release to us.
+    Release,
+    /// An answer to a release of ours.
+    Answer,
+}
+
+/// How it comes to us what a peer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    /// By itself, as often as the peer likes: an allowance bounds it.
+    OverALink,
+    /// On a medium that a person here has put in.
+    OnAMedium,
 }
 
 impl Station {
     /// The station of a node; deliveries are reported to the watch.
     pub(crate) fn new(node: Arc<Node>, watch: Arc<Watch>) -> Self {
-        Self { node, sent_under: Mutex::default(), giving: Mutex::default(), watch }
+        Self { node, sent_under: Mutex::default(), giving: Mutex::default(), watch, comes: Comes::OverALink }
+    }
+
+    /// The same for what a person reads from a medium: however much it is, it was wanted.
+    pub(crate) fn of_medium(node: Arc<Node>) -> Self {
+        Self { comes: Comes::OnAMedium, ..Self::new(node, Arc::new(Watch::new())) }
+    }
+
+    /// Charges a peer for a statement of it that is not here yet.
+    fn charge(&self, peer: &Authority, digest: &Hash, said: Said) -> Result<(), Refused> {
+        let is_known = self.node.index().row(digest).map_err(|error| refused(error.into()))?.is_some();
+        if is_known || self.comes == Comes::OnAMedium {
+            return Ok(());
+        }
+        let allowances = self.node.allowances();
+        match said {
+            Said::Release => {
+                allowances.may_release(&self.node, peer)?;
+                // The release, and our answer to it.
+                allowances.may_say(&self.node, peer, 2)
+            }
+            Said::Answer => allowances.may_say(&self.node, peer, 1),
+        }
     }
 
     fn authority(&self, peer: &Peer) -> Result<Arc<Authority>, Refused> {
@@ -78,11 +119,13 @@ impl Station {
         if body.recipient.root != own_root || body.recipient.ledger.custodian() != ours.custodian() {
             return Err(WireCode::NotForUs.into());
         }
+        self.charge(&authority, &digest, Said::Release)?;
         proofs::keep_theirs(&self.node, &authority, release).map_err(refused)?;
 
         let desk = self.node.desk();
         if self.node.index().row(&digest).map_err(|error| refused(error.into()))?.is_none() {
             author::keep(&self.node, &release.envelope).map_err(refused)?;
+            self.node.allowances().released(&peer.root, digest);
         }
         let answers = self.own_answers(&digest, &[Kind::Consignment, Kind::Refusal]).map_err(refused)?;
         let row = match answers.into_iter().next() {
@@ -137,6 +180,7 @@ impl Station {
                 return Err(WireCode::Answer.into());
             }
         }
+        self.charge(&authority, &signed.digest(), Said::Answer)?;
         proofs::keep_theirs(&self.node, &authority, signed).map_err(refused)?;
         let _desk = self.node.desk();
         if self.node.index().row(&signed.digest()).map_err(|error| refused(error.into()))?.is_none() {
@@ -187,10 +231,12 @@ pub(crate) fn own_root(card: &Statement) -> Option<KeyId> {
 
 /// What a peer is told of a failure of ours or of its own; the rest goes to our trace.
 pub(crate) fn refused(failure: Failure) -> Refused {
-    tracing::warn!(code = failure.code.as_str(), what = %failure.what, found = ?failure.found, "a peer was refused");
+    let Failure { code, what, expected, found, .. } = &failure;
+    tracing::warn!(code = code.as_str(), %what, ?expected, ?found, "a peer was refused");
     let code = match failure.code {
         Code::Signature | Code::Malformed => WireCode::Statement,
         Code::DiskFull | Code::Io => WireCode::Storage,
+        Code::Quota => WireCode::Quota,
         Code::Poisoned | Code::RolledBack => WireCode::NotSigning,
         Code::UnknownPeer => WireCode::UnknownPeer,
         Code::UnknownPackage | Code::UnknownStatement | Code::NotYet => WireCode::NotHere,
@@ -246,6 +292,12 @@ impl Host for Station {
         authority.learn(cards.iter().map(|card| card.envelope.clone()).collect());
         if authority.newest().is_none_or(|(digest, _)| digest != newest) {
             return Err(WireCode::Cards.into());
+        }
+        let known = authority.known().len() as u64;
+        if known > allowance::CARDS {
+            let failure = Failure::new(Code::Quota, "A peer has too many cards, delegations and revocations.");
+            let found = format!("{known} of them");
+            return Err(refused(failure.instead_of(format!("at most {}", allowance::CARDS), found)));
         }
         witness::check_finals(&self.node, &authority).map_err(|failure| {
             refused(failure);

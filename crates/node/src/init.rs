@@ -95,6 +95,7 @@ pub fn init(home: &Home, founding: &Founding) -> Result<Made, Failure> {
         witness: config::witness_default(),
         auditors: None,
         sending: None,
+        peers: crate::allowance::Limits::default(),
         time_stamps: None,
     }
     .write_new(home)?;

@@ -4,6 +4,7 @@
 //! entropy and of configuration. It refuses hashing and parsing by itself: bytes go to `vault` and `ledger`, texts to
 //! `format`, judgements to `verify`.
 
+mod allowance;
 pub mod api;
 mod ask;
 pub mod auditors;
@@ -44,6 +45,7 @@ mod views;
 mod watch;
 mod witness;
 
+pub use allowance::Limits;
 pub use heard::Heard;
 pub use node::Node;
 pub use serve::{Listening, serve};

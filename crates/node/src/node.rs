@@ -11,6 +11,7 @@ use custodia_index::Index;
 use custodia_ledger::{Folder, Ledger, Shelf, WitnessMemory};
 use custodia_vault::{HomeLock, Vault};
 
+use crate::allowance::Allowances;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::generations::{self, Past};
@@ -47,6 +48,8 @@ pub struct Node {
     asked: Mutex<bool>,
     /// Who asks time-stamping services.
     stamping: Stamping,
+    /// What peers have used up of what they may make it keep.
+    allowances: Allowances,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -87,6 +90,7 @@ impl Node {
             rest: Rest::default(),
             asked: Mutex::new(false),
             stamping: Stamping::default(),
+            allowances: Allowances::default(),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -172,6 +176,11 @@ impl Node {
     /// Who asks time-stamping services.
     pub(crate) const fn stamping(&self) -> &Stamping {
         &self.stamping
+    }
+
+    /// What peers have used up of what they may make it keep.
+    pub(crate) const fn allowances(&self) -> &Allowances {
+        &self.allowances
     }
 
     /// What packages say of themselves.

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use custodia_exchange::{Code as WireCode, Cursor, Document, Midstates, Refused, Wanted};
 use custodia_format::body::{Body, Receipt};
@@ -103,6 +103,7 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Ha
         }
     };
     drop(desk);
+    node.allowances().received(&peer.root, release, bytes);
     // The receipt is in the ledger: what is left of the transfer is of no use any more.
     let written = serde_json::to_vec(&carried).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
     home::write_durably(&carried_path(node, release), &written)?;
@@ -168,12 +169,35 @@ fn transfer(
     Ok(node.vault().transfer(release, plan)?)
 }
 
+/// What peers bring leaves so much of the disk to what this node says: receipts, refusals, its own seals. A part of the
+/// whole on a disk that is small.
+const ROOM_KEPT: u64 = 64 << 20;
+/// See [`ROOM_KEPT`].
+const ROOM_KEPT_PART: u64 = 64;
+
 impl Arrival {
+    /// Whether so much more can be written here without taking what this node needs itself.
+    fn leaves_room(&self, bytes: u64) -> Result<(), Refused> {
+        let home = self.node.home().path();
+        let disk = rustix::fs::statvfs(home).map_err(|error| refused(Failure::io(&error.into(), home)))?;
+        let of = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let kept = ROOM_KEPT.min(of(disk.f_blocks) / ROOM_KEPT_PART);
+        let (needed, free) = (kept.saturating_add(bytes), of(disk.f_bavail));
+        if needed <= free {
+            return Ok(());
+        }
+        let failure =
+            Failure::new(Code::DiskFull, "What a peer brings would take the last of the disk.").at(home.display());
+        Err(refused(failure.instead_of(format!("{needed} bytes free"), format!("{free} bytes free"))))
+    }
+
     fn transfer(&self) -> Result<&Arc<custodia_vault::Incoming>, Refused> {
         if let Some(transfer) = self.transfer.get() {
             return Ok(transfer);
         }
         let transfer = transfer(&self.node, &self.release, &self.package, &self.items).map_err(refused)?;
+        let bytes = transfer.stats().bytes;
+        self.node.allowances().may_bring(&self.node, &self.peer, &self.release, bytes)?;
         Ok(self.transfer.get_or_init(|| transfer))
     }
 }
@@ -193,8 +217,10 @@ impl Incoming for Arrival {
             Document::Manifest => limits::MANIFEST_BYTES,
         };
         if bytes > limit {
-            return Err(WireCode::Quota.into());
+            let failure = Failure::new(Code::Quota, "A peer offers a document that is longer than any.");
+            return Err(refused(failure.instead_of(format!("at most {limit} bytes"), format!("{bytes} bytes"))));
         }
+        self.leaves_room(bytes)?;
         let folder = self.node.vault().transfer_folder(&self.release).map_err(|error| refused(error.into()))?;
         let new = home::NewFile::create(&folder).map_err(refused)?;
         let (node, peer, release, package) = (self.node.clone(), self.peer, self.release, self.package);
@@ -214,6 +240,7 @@ impl Incoming for Arrival {
     }
 
     fn chunk(&self, record: u64, chunk: u64, bytes: &[u8]) -> Result<(), Refused> {
+        self.leaves_room(bytes.len() as u64)?;
         self.transfer()?.take_chunk(record, chunk, bytes).map(drop).map_err(from_vault)
     }
 
@@ -284,7 +311,11 @@ impl DocumentSink for Sink {
     }
 }
 
+/// Held while a history is read and verified: that takes several times its bytes, and several peers may send long ones.
+static HISTORY: Mutex<()> = Mutex::new(());
+
 fn check_history(node: &Node, release: &Hash, package: &Package, new: &home::NewFile) -> Result<(), Failure> {
+    let _alone = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
     let bytes = home::read_file(new.path(), history::HISTORY_BYTES)?.unwrap_or_default();
     history::check(node, &package.root, release, &bytes)
 }

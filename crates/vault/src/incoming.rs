@@ -31,6 +31,9 @@ pub use contents::{ItemPlan, PlanError};
 use counters::Travelled;
 use state::State;
 
+/// Transfers that stay open while nobody holds them: somebody asks how far they are, or a link comes back.
+const IDLE: usize = 16;
+
 /// The transfer of one release, as this process has it open; `None` until somebody opens it.
 pub(crate) type Slot = Arc<Mutex<Option<Arc<Incoming>>>>;
 
@@ -58,7 +61,33 @@ impl Vault {
         let state = State::open(folder, items()?, self.objects.clone(), self.midstates.clone())?;
         let incoming = Arc::new(Incoming { state: Arc::new(state), recorder: Mutex::default() });
         *open = Some(incoming.clone());
+        self.close_idle();
         Ok(incoming)
+    }
+
+    /// Closes transfers that nobody holds, but for a few: they can be begun and never ended, and each takes memory. What was
+    /// proven is recorded by whoever let go of it; the next opening reads it.
+    fn close_idle(&self) {
+        let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = 0;
+        transfers.retain(|_, slot| {
+            let Ok(mut open) = slot.try_lock() else { return true };
+            if open.as_ref().is_some_and(|incoming| Arc::strong_count(incoming) == 1) {
+                idle += 1;
+                if idle > IDLE {
+                    *open = None;
+                }
+            }
+            // A slot that somebody has in hand must stay the only one of its release.
+            open.is_some() || Arc::strong_count(slot) > 1
+        });
+    }
+
+    /// Transfers that this process has open, whoever holds them.
+    #[cfg(test)]
+    fn open_transfers(&self) -> usize {
+        let transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        transfers.values().filter(|slot| slot.try_lock().is_ok_and(|open| open.is_some())).count()
     }
 
     /// The folder of a release's transfer, made durable. The caller may keep its documents there, under names that are no
@@ -282,5 +311,24 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         // A recording must not run on beside a later opening of the same folder.
         self.join_recorder();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transfers_that_nobody_holds_do_not_stay_open_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(folder.path()).unwrap();
+        let of = |n: u32| Hash::of(&n.to_be_bytes());
+        let held = vault.transfer(&of(0), || Ok(Vec::new())).unwrap();
+        for n in 1..=10 * IDLE as u32 {
+            drop(vault.transfer(&of(n), || Ok(Vec::new())).unwrap());
+        }
+        // What is held, what was opened last, and the idle ones.
+        assert!(vault.open_transfers() <= IDLE + 2, "{}", vault.open_transfers());
+        assert!(Arc::ptr_eq(&held, &vault.transfer(&of(0), || unreachable!("it is open")).unwrap()));
     }
 }

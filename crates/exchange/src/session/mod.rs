@@ -33,6 +33,7 @@ use crate::message::{ErrorBody, Follows, Hello, Message, More, Want, Wish};
 use crate::question::{Answer, NeedsIt, Question, Signed};
 use crate::transfer::{Document, Event, Phase};
 
+use back::Giving;
 use checkpoints::Checkpoints;
 use incoming::Receiving;
 use opening::{Met, Opening};
@@ -60,6 +61,8 @@ pub struct Session {
     pending: Option<Pending>,
     inbox: VecDeque<Frame>,
     tasks: VecDeque<Task>,
+    /// What the peer has been given back.
+    giving: Giving,
     /// Statements of ours that the peer has yet to confirm.
     unconfirmed: Vec<Hash>,
     /// Releases that ended in this session, newest last.
@@ -178,6 +181,7 @@ impl Session {
             pending: None,
             inbox: VecDeque::new(),
             tasks: VecDeque::new(),
+            giving: Giving::From(0),
             unconfirmed: Vec::new(),
             ended: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -341,7 +345,7 @@ impl Session {
             Message::Hello(hello) => self.read_hello(hello),
             Message::Cards(cards) => self.read_cards(cards)?,
             Message::Notes(notes) => self.ask(Question::Hear(notes), Pending::Hear),
-            Message::AskBack(from) => self.ask(Question::GiveBack { from }, Pending::GiveBack),
+            Message::AskBack(from) => self.read_ask_back(from)?,
             Message::GivenBack(given) => self.read_given_back(given),
             Message::AddCheckpoint(add) => self.ask(Question::Witness(add), Pending::Witness),
             Message::Cosigned(cosigned) => self.read_cosigned(cosigned)?,

@@ -12,6 +12,8 @@ use crate::message::{CARDS_PER_FRAME, Cards, Cosigned, More, NOTES};
 
 /// Envelopes of one peer's root in one session: cards, delegations and revocations of decades.
 const ENVELOPES: usize = 4096;
+/// Bytes of them, for they are held together until the last is here: so many, each with its proof, as honest nodes have.
+const ENVELOPES_BYTES: usize = 16 << 20;
 
 /// How far the opening is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,9 +108,16 @@ impl Session {
     }
 
     pub(super) fn read_cards(&mut self, cards: Cards) -> Result<(), PeerFault> {
+        if cards.more == More::Yes && cards.envelopes.is_empty() {
+            // It would have no end.
+            return Err(PeerFault::TooMany { what: "frames of no card", limit: 0 });
+        }
         self.met.envelopes.extend(cards.envelopes);
         if self.met.envelopes.len() > ENVELOPES {
             return Err(PeerFault::TooMany { what: "cards", limit: ENVELOPES });
+        }
+        if self.met.envelopes.iter().map(Vec::len).sum::<usize>() > ENVELOPES_BYTES {
+            return Err(PeerFault::TooMany { what: "bytes of cards", limit: ENVELOPES_BYTES });
         }
         if cards.more == More::Yes {
             return Ok(());

@@ -54,7 +54,8 @@ pub(super) async fn attempt(
 enum Session {
     /// We called, and close it when nothing is left.
     Ours,
-    /// The peer called, and closes it. What is queued while it lasts goes at once.
+    /// The peer called, and closes it, perhaps while we begin: that is no failure, for we can call. What is queued while it
+    /// lasts goes at once.
     Theirs,
 }
 
@@ -116,6 +117,7 @@ async fn hand_over(
                             not_taken.insert(release);
                             refused = Some(error.into());
                         }
+                        Err(LinkError::Ended(_)) if session == Session::Theirs => return Ok(refused),
                         Err(error) => return Err(error.into()),
                     }
                     // Another one may be due now.
@@ -125,6 +127,7 @@ async fn hand_over(
                     Ok(()) => {}
                     // It stays owed, and is sent in the next session.
                     Err(error @ LinkError::Refused(_)) => refused = Some(error.into()),
+                    Err(LinkError::Ended(_)) if session == Session::Theirs => return Ok(refused),
                     Err(error) => return Err(error.into()),
                 },
             },

@@ -19,7 +19,6 @@ use crate::failure::{Code, Failure};
 use crate::host::{Station, us};
 use crate::keys::Passphrase;
 use crate::operations::answers::{UsbProblem, UsbRead, UsbReceived};
-use crate::watch::Watch;
 use crate::{Node, gossip, home, receive};
 
 /// Problems that are named; there may be more.
@@ -37,7 +36,7 @@ pub(super) fn read(
     let us = us(node)?;
     let mut reading = Reading {
         node,
-        station: Station::new(node.clone(), Arc::new(Watch::new())),
+        station: Station::of_medium(node.clone()),
         reporter,
         arrivals: BTreeMap::new(),
         answer: UsbRead::default(),
