@@ -17,6 +17,7 @@ mod throttle;
 mod tls;
 pub mod transport;
 
+pub use ask::answer;
 pub use end::End;
 pub use endpoint::{BindError, ConnectError, Endpoint};
 pub use host::{DocumentSink, Host, Incoming, ItemBytes, Outgoing, Peer};
