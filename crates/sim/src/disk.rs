@@ -457,6 +457,8 @@ impl Watcher for Disk {
                 }
                 if let Some(inode) = state.inodes.get_mut(id as usize).filter(|_| *cuts) {
                     inode.change(&self.root, Change::Length(0));
+                    // What is written from here on is new to the system, whatever became of what was there.
+                    inode.is_stuck = false;
                 }
             }
             Call::Write { file, offset, bytes, .. } => {

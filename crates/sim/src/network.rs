@@ -209,7 +209,7 @@ impl World<'_> {
     fn send(&mut self, at: At, frame: &Frame) {
         let Some((node, peer)) = self.side(at).map(|end| (end.node, end.peer)) else { return };
         if let Ok(message) = Message::parse(frame) {
-            self.on_wire(node, peer, at.connection, &message, &frame.body);
+            self.on_wire(node, peer, &message, &frame.body);
         }
         let Ok(mut bytes) = frame.to_bytes() else { return };
         self.note(&format!("{node} sends {peer} {:?}, {} bytes", frame.kind, bytes.len()));

@@ -39,8 +39,6 @@ pub(crate) struct Promises {
     pub(crate) checkpoints: BTreeMap<(String, u64), Hash>,
     /// The newest size that each ledger's owner has shown.
     pub(crate) newest: BTreeMap<usize, u64>,
-    /// The newest size that it has shown in a session.
-    pub(crate) shown: BTreeMap<(u64, usize), u64>,
     /// Chunks that must never travel again, by receiver and release.
     recorded: BTreeMap<(usize, Hash), BTreeSet<(u64, u64)>>,
     /// Durable files that were hashed, and what they were then.
@@ -105,12 +103,12 @@ impl World<'_> {
     }
 
     /// A frame goes on the wire, before anything happens to it.
-    pub(crate) fn on_wire(&mut self, node: usize, peer: usize, connection: u64, message: &Message, body: &[u8]) {
+    pub(crate) fn on_wire(&mut self, node: usize, peer: usize, message: &Message, body: &[u8]) {
         if let Some(secret) = find_secret(&self.promises.secrets, body) {
             // Frames never carry content or records: those have streams, which begin after the consignment.
             self.violated("P8", &format!("{node} shows {peer} {secret} in a frame"));
         }
-        self.see_checkpoints(node, connection, message);
+        self.see_checkpoints(node, message);
         if let Message::Statement(signed) = message {
             self.see_statement(node, signed);
         }

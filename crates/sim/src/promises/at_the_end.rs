@@ -148,7 +148,9 @@ impl World<'_> {
         let out = self.scratch.join(format!("proof-{node}"));
         self.edge_of(node);
         let prove = op::Prove { package: root.to_string(), out: out.clone() };
-        let made = prove.perform(&there, &Reporter::silent()).map_err(Failed::from);
+        let made = prove
+            .perform(&there, &Reporter::silent())
+            .map_err(|failure| Failed::from(format!("{failure} {:?} {:?}", failure.expected, failure.found)));
         let judged = made.and_then(|_| {
             let proof = std::fs::read(&out)?;
             let trust = op::TrustExport {}.perform(&there, &Reporter::silent())?;

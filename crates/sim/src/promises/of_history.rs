@@ -8,21 +8,14 @@ use custodia_format::tlog_proof::TlogProof;
 use crate::world::World;
 
 impl World<'_> {
-    pub(super) fn see_checkpoints(&mut self, node: usize, connection: u64, message: &Message) {
+    pub(super) fn see_checkpoints(&mut self, node: usize, message: &Message) {
         match message {
             Message::Hello(hello) => {
                 self.see_note(node, &hello.held_checkpoint);
-                // What anybody was shown before this session began is behind it.
-                let shown = self.promises.newest.get(&node).copied().unwrap_or(0);
-                self.see_newest(node, connection, hello.size, shown);
+                self.see_newest(node, hello.size);
             }
-            Message::AddCheckpoint(add) => {
-                if let Some(checkpoint) = self.see_note(node, &add.checkpoint) {
-                    // It was read before it was proven; another session may have shown a newer one meanwhile.
-                    let shown = self.promises.shown.get(&(connection, node)).copied().unwrap_or(0);
-                    self.see_newest(node, connection, checkpoint.size, shown);
-                }
-            }
+            // One that a statement is proven under may be older than another that was sent before.
+            Message::AddCheckpoint(add) => drop(self.see_note(node, &add.checkpoint)),
             Message::Notes(notes) => notes.iter().for_each(|note| drop(self.see_note(node, note))),
             Message::Statement(signed) => match TlogProof::parse(&signed.tlog_proof) {
                 Ok(proof) => drop(self.see_note(node, proof.checkpoint.print().as_bytes())),
@@ -41,6 +34,12 @@ impl World<'_> {
             self.violated("P9", &format!("{node} shows a note that is no checkpoint"));
             return None;
         };
+        let shown =
+            self.template.peers.get(node).is_some_and(|peer| checkpoint.origin.starts_with(&format!("{}/", peer.name)));
+        if shown {
+            let newest = self.promises.newest.entry(node).or_default();
+            *newest = (*newest).max(checkpoint.size);
+        }
         let key = (checkpoint.origin.clone(), checkpoint.size);
         let known = *self.promises.checkpoints.entry(key).or_insert(checkpoint.root);
         if known != checkpoint.root {
@@ -53,10 +52,10 @@ impl World<'_> {
         Some(checkpoint)
     }
 
-    fn see_newest(&mut self, node: usize, connection: u64, size: u64, before: u64) {
+    /// What a node says of itself, whoever was shown whatever before.
+    fn see_newest(&mut self, node: usize, size: u64) {
         let newest = self.promises.newest.entry(node).or_default();
-        *newest = (*newest).max(size);
-        self.promises.shown.insert((connection, node), size);
+        let before = std::mem::replace(newest, (*newest).max(size));
         if size < before {
             self.violated("P3", &format!("{node} shows size {size} of its ledger after {before}"));
         }
