@@ -22,6 +22,9 @@ pub use image::How;
 /// A file, whatever its names are.
 type FileId = u32;
 
+/// A state of durable bytes: which file, and how often they have changed.
+pub type Version = (u32, u64);
+
 /// What a name leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
@@ -219,7 +222,7 @@ impl Disk {
     }
 
     /// Which bytes those are: equal before and after means that they are the same.
-    pub fn durable_version(&self, path: &Path) -> Option<(u32, u64)> {
+    pub fn durable_version(&self, path: &Path) -> Option<Version> {
         let state = self.state();
         let Some(Entry::File(id)) = reachable(&state.durable, path) else { return None };
         Some((id, state.inode(id)?.version))

@@ -15,6 +15,7 @@ use custodia_exchange::fetch::Batch;
 use custodia_exchange::message::Message;
 use custodia_format::Hash;
 
+use crate::disk::Version;
 use crate::template::{CASE_WORD, NAME_WORD, Setting};
 use crate::world::World;
 
@@ -42,7 +43,7 @@ pub(crate) struct Promises {
     /// Chunks that must never travel again, by receiver and release.
     recorded: BTreeMap<(usize, Hash), BTreeSet<(u64, u64)>>,
     /// Durable files that were hashed, and what they were then.
-    pub(crate) hashed: BTreeMap<(usize, u32, PathBuf), ((u32, u64), Hash)>,
+    pub(crate) hashed: BTreeMap<(usize, PathBuf), (Version, Hash)>,
     /// What nobody may read in a ledger, nor on the wire before a consignment.
     pub(crate) secrets: Vec<Vec<u8>>,
     /// Packages, by release.
@@ -81,7 +82,7 @@ impl Promises {
 
     /// The node lives anew.
     pub(crate) fn restarted(&mut self, node: usize) {
-        self.hashed.retain(|(it, _, _), _| *it != node);
+        self.hashed.retain(|(it, _), _| *it != node);
     }
 
     /// The items that a node has signed for, and those that are on their way to it.

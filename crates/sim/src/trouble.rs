@@ -195,6 +195,10 @@ impl World<'_> {
 
     /// The outbox: who is owed something, and is not being called, is called.
     fn call_peers(&mut self, node: usize) {
+        // Not at every turn: patience is the outbox's, and it differs.
+        if !self.random.permille(600) {
+            return;
+        }
         let Some(there) = self.stations.get(node).and_then(|station| station.up.as_ref()).map(|up| up.node.clone())
         else {
             return;
@@ -210,7 +214,7 @@ impl World<'_> {
             let mut releases = open.get(&name.root).cloned().unwrap_or_default();
             releases.retain(|release| self.in_play.contains(release));
             let owes = !releases.is_empty() || watched::owed(&there, name).is_ok_and(|owed| !owed.is_empty());
-            if owes && self.random.permille(700) {
+            if owes {
                 self.dial(node, peer, releases);
             }
         }

@@ -9,6 +9,7 @@ use custodia_node::{Node, operations as op, watched};
 use custodia_verify::Verdict;
 
 use super::find_secret;
+use crate::mix::Mix;
 use crate::template::Failed;
 use crate::world::World;
 
@@ -85,8 +86,21 @@ impl World<'_> {
         if envelopes.first() != envelopes.last() || envelopes.contains(&None) {
             self.violated("P1", &format!("the receipt of {} is not the same at both ends", release.digest));
         }
+        if self.mix == Mix::default() {
+            self.check_carried(release);
+        }
         self.check_content(release.to, release.package, "is at rest");
         self.check_content(release.from, release.package, "is at rest");
+    }
+
+    /// Where nothing went wrong no byte came twice, as the receiver itself counts them.
+    fn check_carried(&mut self, release: &crate::template::Release) {
+        let Some(station) = self.stations.get(release.to) else { return };
+        let path = station.disk.root().join("desk/carried").join(format!("{}.json", release.digest));
+        let told = std::fs::read_to_string(path).unwrap_or_default();
+        if !told.contains("\"again\":0") {
+            self.violated("P4", &format!("{} was carried to {} as {told:?}", release.digest, release.to));
+        }
     }
 
     /// Every checkpoint that anybody was shown is a past of the ledger as it is now.

@@ -70,7 +70,7 @@ impl World<'_> {
                 self.violated("P1", &format!("{node} {when} without a durable item {hex}"));
                 continue;
             };
-            let key = (node, version.0, path.clone());
+            let key = (node, path.clone());
             let hashed = self.promises.hashed.get(&key).filter(|(of, _)| *of == version).map(|(_, hash)| *hash);
             let found = hashed.unwrap_or_else(|| {
                 let bytes = disk.durable(&path).unwrap_or_default();
