@@ -275,6 +275,24 @@ fn reachable(names: &BTreeMap<PathBuf, Entry>, path: &Path) -> Option<Entry> {
     above.into_iter().all(|folder| names.get(folder) == Some(&Entry::Folder)).then(|| names.get(path).copied())?
 }
 
+impl Change {
+    fn apply(self, to: &mut Vec<u8>) {
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        match self {
+            Self::Length(length) => to.resize(place(length), 0),
+            Self::Write { offset, bytes } => {
+                let (at, end) = (place(offset), place(offset) + bytes.len());
+                to.resize(to.len().max(end), 0);
+                to.splice(at..end, bytes);
+            }
+            Self::Zeros { offset, length } => {
+                let end = place(offset).saturating_add(place(length)).min(to.len());
+                to.get_mut(place(offset)..end).into_iter().for_each(|part| part.fill(0));
+            }
+        }
+    }
+}
+
 impl Inode {
     /// What a running system shows.
     fn live(&self, root: &Path) -> Option<Vec<u8>> {
@@ -308,10 +326,16 @@ impl Inode {
     }
 
     fn sync(&mut self) {
-        if !self.is_stuck && self.synced.take().is_some() {
-            self.changes.clear();
-            self.version += 1;
+        match &mut self.synced {
+            // What was lost stays lost; what was written since is new to the system.
+            Some(bytes) if self.is_stuck => self.changes.drain(..).for_each(|change| change.apply(bytes)),
+            Some(_) => {
+                self.synced = None;
+                self.changes.clear();
+            }
+            None => return,
         }
+        self.version += 1;
     }
 }
 
@@ -405,6 +429,7 @@ impl Watcher for Disk {
                 && let Some(inode) = state.of_file(file).filter(|inode| inode.synced.is_some())
             {
                 inode.is_stuck = true;
+                inode.changes.clear();
             }
             return Verdict::Fail(io::Error::from_raw_os_error(EIO));
         }
