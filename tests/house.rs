@@ -13,13 +13,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("custodia-format", &["custodia-merkle"]),
     ("custodia-verify", &["custodia-format"]),
     ("custodia-court", &["custodia-verify"]),
-    ("custodia-ledger", &["custodia-format"]),
-    ("custodia-vault", &["custodia-format"]),
+    ("custodia-disk", &[]),
+    ("custodia-ledger", &["custodia-format", "custodia-disk"]),
+    ("custodia-vault", &["custodia-format", "custodia-disk"]),
     ("custodia-index", &["custodia-format"]),
     ("custodia-exchange", &["custodia-format"]),
     ("custodia-net", &["custodia-exchange"]),
     ("custodia-node", &["custodia-verify", "custodia-ledger", "custodia-vault", "custodia-index", "custodia-net"]),
     ("custodia", &["custodia-node", "custodia-court"]),
+    ("custodia-sim", &["custodia-node"]),
     ("custodia-tests", &["custodia", "custodia-court"]),
 ];
 
@@ -123,6 +125,80 @@ fn the_session_is_decided_without_sockets_disk_or_clock() {
         assert!(!DOORS.contains(&package.name.as_str()), "custodia-exchange links {}", package.name);
     }
     assert_eq!(named(exchange, OUTSIDE_WORLD), []);
+}
+
+/// What changes a disk, as sources name it.
+const CHANGES: &[&str] = &[
+    "fs::rename(",
+    "fs::remove_",
+    "fs::write(",
+    "fs::copy(",
+    "fs::create_dir",
+    "fs::hard_link(",
+    "fs::set_permissions(",
+    "OpenOptions",
+    "DirBuilder",
+    "fs::File::create",
+    "fallocate",
+    "fsync(",
+    "syncfs(",
+];
+
+/// Sources that change it by themselves: what they write lies outside of a home, or is worth nothing after a crash.
+const OUTSIDE_OF_HOMES: &[(&str, &str)] = &[
+    ("src/home_lock.rs", "the lock, which the system takes back"),
+    ("src/copy.rs", "items on their way out"),
+    ("src/api/server.rs", "the socket"),
+    ("src/serve.rs", "the socket"),
+    ("src/stick/", "sticks"),
+    ("src/copying.rs", "backups and restored homes"),
+    ("src/operations/prove.rs", "proofs and exports"),
+    ("src/views.rs", "the index, which is rebuilt"),
+    ("src/watched.rs", "what a simulator does"),
+];
+
+#[test]
+fn a_home_is_changed_through_the_disk_alone() {
+    let graph = Graph::of_target(TARGET);
+    let mut found = Vec::new();
+    for name in ["custodia-vault", "custodia-ledger", "custodia-node"] {
+        for (file, word) in named(graph.our(name), CHANGES) {
+            let is_test = file.contains("/tests/") || file.ends_with("tests.rs");
+            if !is_test && !OUTSIDE_OF_HOMES.iter().any(|(outside, _)| file.starts_with(outside)) {
+                found.push(format!("{name} has {word} in {file}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(!named(graph.our("custodia-disk"), CHANGES).is_empty(), "a word of the sources is found");
+}
+
+#[test]
+fn the_program_that_is_shipped_is_not_watched() {
+    let watched = |package: &str| {
+        let out = std::process::Command::new("cargo")
+            .args([
+                "tree",
+                "--locked",
+                "--offline",
+                "--package",
+                package,
+                "--edges",
+                "normal,features",
+                "--prefix",
+                "none",
+            ])
+            .args(["--target", TARGET])
+            .current_dir(custodia_tests::tree())
+            .output()
+            .expect("cargo runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8(out.stdout).expect("cargo prints text");
+        assert!(text.contains("custodia-disk"), "{package} has no disk");
+        text.contains("feature \"watched\"")
+    };
+    assert!(!watched("custodia"), "a watcher is built into the program");
+    assert!(watched("custodia-sim"), "the simulator watches nothing");
 }
 
 #[test]

@@ -6,12 +6,14 @@
 //! writes nothing but its own bytes. This file owns no lock: whoever opens the home does.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use custodia_disk::File;
 
 use crate::storage::{Listed, NewFile, Parts, Storage, StorageError};
 
@@ -54,7 +56,7 @@ impl Folder {
             return Ok(());
         }
         Self::make_folder_of(folder, made)?;
-        match DirBuilder::new().mode(0o700).create(folder) {
+        match custodia_disk::make_folder(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -65,8 +67,7 @@ impl Folder {
     /// Writes a file beside its place. Its sync is the caller's.
     fn write_beside(place: &Path, bytes: &[u8], made: &mut BTreeSet<PathBuf>) -> io::Result<File> {
         Self::make_folder_of(place, made)?;
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(beside(place))?;
+        let mut file = File::create(&beside(place))?;
         file.write_all(bytes)?;
         Ok(file)
     }
@@ -93,17 +94,21 @@ impl Folder {
     fn ends_with(file: &File, at: u64, before: &[u8]) -> io::Result<bool> {
         let Some(from) = at.checked_sub(before.len() as u64) else { return Ok(false) };
         let mut around = vec![0; before.len() + 64];
-        let read = read_up_to(file, from, &mut around)?;
+        let read = read_up_to(|into, at| file.read_at(into, at), from, &mut around)?;
         let (held, after) = around.split_at(before.len());
         Ok(read >= before.len() && held == before && after.iter().all(|byte| *byte == 0))
     }
 }
 
 /// Reads from a place on until the buffer is full or the file ends; gives how much that was.
-fn read_up_to(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+fn read_up_to(
+    read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+    offset: u64,
+    into: &mut [u8],
+) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = into.get_mut(read..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + read as u64) {
+        match read_at(rest, offset + read as u64) {
             Ok(0) => break,
             Ok(more) => read += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -120,7 +125,7 @@ impl Storage for Folder {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StorageError::NotFound { path: path.to_owned() },
             _ => unknown("read", path, &error),
         };
-        let file = File::open(place).map_err(failed)?;
+        let file = fs::File::open(place).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         if bytes > limit {
             return Err(StorageError::TooLarge { path: path.to_owned(), bytes, limit });
@@ -175,9 +180,9 @@ impl Storage for Folder {
             io::ErrorKind::NotFound => StorageError::NotFound { path: path.to_owned() },
             _ => unknown("read", path, &error),
         };
-        let file = File::open(self.place(path)).map_err(failed)?;
+        let file = fs::File::open(self.place(path)).map_err(failed)?;
         let mut part = vec![0; bytes];
-        let read = read_up_to(&file, offset, &mut part).map_err(failed)?;
+        let read = read_up_to(|into, at| file.read_at(into, at), offset, &mut part).map_err(failed)?;
         part.truncate(read);
         Ok(part)
     }
@@ -199,12 +204,12 @@ impl Storage for Folder {
         };
         if let Err(error) = write() {
             // They are of no use to anybody; that one may stay behind changes nothing.
-            places.iter().take(begun).for_each(|place| _ = fs::remove_file(beside(place)));
+            places.iter().take(begun).for_each(|place| _ = custodia_disk::remove_file(&beside(place)));
             return Err(error);
         }
         for (n, place) in places.iter().enumerate() {
-            if let Err(error) = fs::rename(beside(place), place) {
-                places.iter().skip(n).for_each(|place| _ = fs::remove_file(beside(place)));
+            if let Err(error) = custodia_disk::rename(&beside(place), place) {
+                places.iter().skip(n).for_each(|place| _ = custodia_disk::remove_file(&beside(place)));
                 let path = place.display().to_string();
                 return Err(if n == 0 {
                     not_applied("rename", &path, &error)
@@ -226,10 +231,10 @@ impl Storage for Folder {
                 file.write_all(&part).map_err(failed)?;
             }
             file.sync_all().map_err(failed)?;
-            fs::rename(beside(&place), &place).map_err(failed)
+            custodia_disk::rename(&beside(&place), &place).map_err(failed)
         };
         if let Err(error) = write() {
-            let _ = fs::remove_file(beside(&place));
+            let _ = custodia_disk::remove_file(&beside(&place));
             return Err(error);
         }
         folders.extend(place.parent().map(Path::to_path_buf));
@@ -239,7 +244,7 @@ impl Storage for Folder {
     fn extend(&self, path: &str, at: u64, before: &[u8], bytes: &[u8]) -> Result<(), StorageError> {
         let conflict = || StorageError::Conflict { path: path.to_owned() };
         let failed = |error: io::Error| unknown("extend", path, &error);
-        let file = match OpenOptions::new().read(true).write(true).open(self.place(path)) {
+        let file = match File::open_existing(&self.place(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(conflict()),
             file => file.map_err(failed)?,
         };
@@ -254,7 +259,7 @@ impl Storage for Folder {
         let mut folders = BTreeSet::new();
         for path in paths {
             let place = self.place(path);
-            match fs::remove_file(&place) {
+            match custodia_disk::remove_file(&place) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(unknown("remove", path, &error)),
                 Ok(()) => folders.extend(place.parent().map(Path::to_path_buf)),
@@ -322,12 +327,15 @@ impl Folder {
     fn sync(&self, files: Vec<ToSync>, folders: &BTreeSet<PathBuf>) -> Synced {
         let mut all = files;
         for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            all.push((folder.clone(), File::open(folder).map_err(|error| (folder.clone(), error))?));
+            all.push((folder.clone(), File::open_to_sync(folder).map_err(|error| (folder.clone(), error))?));
         }
         if all.len() >= SYNC_ALL_FROM {
             let Some((first, handle)) = all.first() else { return Ok(()) };
             // It reports what failed since it was opened, and that was before the other files were written.
-            return sync_everything(handle).map_err(|error| (first.clone(), error));
+            return custodia_disk::sync_everything(handle, first).map_err(|error| (first.clone(), error));
+        }
+        if custodia_disk::one_at_a_time() {
+            return all.into_iter().try_for_each(sync_one);
         }
         let Some(last) = all.pop() else { return Ok(()) };
         let (done, results) = channel();
@@ -352,14 +360,6 @@ impl Folder {
     fn sync_named(&self, folders: &BTreeSet<PathBuf>) -> Result<(), StorageError> {
         self.sync(Vec::new(), folders).map_err(|(path, error)| unknown("sync", &path.display().to_string(), &error))
     }
-}
-
-/// Syncs the whole file system of a file.
-fn sync_everything(handle: &File) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    return Ok(rustix::fs::syncfs(handle)?);
-    #[cfg(not(target_os = "linux"))]
-    return handle.sync_all();
 }
 
 /// Tells a full device, on which nothing happened, from one whose state is not known.

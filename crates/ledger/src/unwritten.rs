@@ -1,6 +1,6 @@
 //! What is committed and stands in the journal alone so far: whoever reads finds it here until it is in its place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use custodia_format::Hash;
@@ -22,7 +22,8 @@ pub(crate) struct Unwritten(RwLock<Inner>);
 struct Inner {
     /// The widest tile of each place that is new.
     tiles: BTreeMap<(TileKind, u64), Kept>,
-    documents: HashMap<Hash, Shelved>,
+    /// In the order in which they are written.
+    documents: BTreeMap<Hash, Shelved>,
     bytes: usize,
 }
 
@@ -88,7 +89,7 @@ impl Unwritten {
     /// All of it is in its place: what is not at the right edge is forgotten.
     pub(crate) fn written(&self) {
         let mut inner = self.write();
-        inner.documents = HashMap::new();
+        inner.documents = BTreeMap::new();
         inner.tiles.retain(|_, kept| !kept.tile.is_full());
         inner.tiles.values_mut().for_each(|kept| kept.written = true);
         inner.bytes = 0;

@@ -14,7 +14,8 @@ pub(crate) async fn ask(host: Arc<dyn Host>, peer: Arc<Peer>, question: Question
     })
 }
 
-fn answer(host: &dyn Host, peer: &Peer, question: Question) -> Answer {
+/// The host's answer, in the caller's thread.
+pub fn answer(host: &dyn Host, peer: &Peer, question: Question) -> Answer {
     let done = |()| Answer::Done;
     let answer = match question {
         Question::Hello => host.hello(peer).map(Answer::Hello),

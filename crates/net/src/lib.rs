@@ -21,6 +21,7 @@ mod tls;
 pub mod transport;
 mod turns;
 
+pub use ask::answer;
 pub use end::End;
 pub use endpoint::{BindError, ConnectError, Endpoint};
 pub use host::{DocumentSink, Host, Incoming, ItemBytes, Outgoing, Peer};

@@ -94,7 +94,7 @@ impl<'a> Claims<'a> {
                 behind.filter(|told| told.checkpoint.size > claim.checkpoint.size && told.checkpoint != *newest);
             match behind {
                 Some(next) => self.write(Kind::Claimed, &claim.signer, &next.note)?,
-                None => std::fs::remove_file(&claim.path).map_err(|error| Failure::io(&error, &claim.path))?,
+                None => custodia_disk::remove_file(&claim.path).map_err(|error| Failure::io(&error, &claim.path))?,
             }
         }
         Ok(())

@@ -5,7 +5,6 @@
 //! as that takes (docs/spec/home.md, "Generations").
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -136,7 +135,7 @@ pub(crate) fn finish(home: &Home) -> Result<bool, Failure> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::rename(from, to).map_err(|error| Failure::io(&error, from))?;
+    custodia_disk::rename(from, to).map_err(|error| Failure::io(&error, from))?;
     [from, to].iter().filter_map(|path| path.parent()).try_for_each(home::sync_folder)
 }
 
@@ -148,14 +147,16 @@ fn remove(folder: &Path) -> Result<(), Failure> {
     };
     let mark = folder.join("ready");
     if mark.is_file() {
-        fs::remove_file(&mark).or_else(|error| gone(error, &mark))?;
+        custodia_disk::remove_file(&mark).or_else(|error| gone(error, &mark))?;
         home::sync_folder(folder)?;
     }
-    fs::remove_dir_all(folder).or_else(|error| gone(error, folder))
+    custodia_disk::remove_folder(folder).or_else(|error| gone(error, folder))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::init::{Founding, init};
     use custodia_format::entry::Entry;

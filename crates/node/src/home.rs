@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use custodia_disk::File;
 use custodia_format::Hash;
 use custodia_format::key::KeyId;
 
@@ -167,7 +168,7 @@ pub fn make_folder(path: &Path) -> Result<(), Failure> {
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_folder(above)?;
     }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
+    match custodia_disk::make_folder(path) {
         Ok(()) => path.parent().map_or(Ok(()), sync_folder),
         // Another thread was quicker.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -196,8 +197,8 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// [`Code::Io`] when the system refuses.
 pub(crate) fn sync_all(folder: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io(&error, folder);
-    let open = fs::File::open(folder).map_err(failed)?;
-    rustix::fs::syncfs(&open).map_err(|error| failed(error.into()))
+    let open = custodia_disk::File::open_to_sync(folder).map_err(failed)?;
+    custodia_disk::sync_everything(&open, folder).map_err(failed)
 }
 
 /// Makes what was renamed into a folder durable.
@@ -205,7 +206,7 @@ pub(crate) fn sync_all(folder: &Path) -> Result<(), Failure> {
 /// # Errors
 /// [`Code::Io`] when the system refuses.
 pub fn sync_folder(path: &Path) -> Result<(), Failure> {
-    fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Failure::io(&error, path))
+    custodia_disk::sync_folder(path).map_err(|error| Failure::io(&error, path))
 }
 
 /// Writes a whole file so that a reader sees the old bytes or the new ones, and the new ones last: temporary file,
@@ -223,7 +224,7 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 #[derive(Debug)]
 pub(crate) struct NewFile {
     path: PathBuf,
-    file: fs::File,
+    file: File,
 }
 
 impl NewFile {
@@ -232,8 +233,7 @@ impl NewFile {
         make_folder(folder)?;
         let name = custodia_format::text::to_hex(edge::random::<8>()?.as_slice());
         let path = folder.join(format!(".{name}.tmp"));
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        Ok(Self { file: file.map_err(|error| Failure::io(&error, &path))?, path })
+        Ok(Self { file: File::create_new(&path).map_err(|error| Failure::io(&error, &path))?, path })
     }
 
     /// Where it lies until it is kept.
@@ -242,7 +242,7 @@ impl NewFile {
     }
 
     /// The file, to be written.
-    pub(crate) fn file(&mut self) -> &mut fs::File {
+    pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
@@ -250,7 +250,7 @@ impl NewFile {
     pub(crate) fn keep_as(self, path: &Path) -> Result<(), Failure> {
         let folder = path.parent().unwrap_or(Path::new("."));
         make_folder(folder)?;
-        let kept = self.file.sync_all().and_then(|()| fs::rename(&self.path, path));
+        let kept = self.file.sync_all().and_then(|()| custodia_disk::rename(&self.path, path));
         kept.map_err(|error| Failure::io(&error, path))?;
         sync_folder(folder)
     }
@@ -259,7 +259,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         // After it was kept there is nothing under this name; otherwise nobody misses it.
-        let _ = fs::remove_file(&self.path);
+        let _ = custodia_disk::remove_file(&self.path);
     }
 }
 

@@ -43,6 +43,8 @@ mod stick;
 pub mod time_stamps;
 mod views;
 mod watch;
+#[cfg(feature = "watched")]
+pub mod watched;
 mod witness;
 
 pub use allowance::Limits;

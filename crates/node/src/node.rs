@@ -2,13 +2,14 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use custodia_format::note::Vkey;
 use custodia_format::text::LedgerName;
 use custodia_format::trust::TrustFile;
 use custodia_format::{Hash, limits};
 use custodia_index::Index;
-use custodia_ledger::{Folder, Ledger, Shelf, WitnessMemory};
+use custodia_ledger::{Folder, Ledger, Pace, Shelf, WitnessMemory};
 use custodia_vault::{HomeLock, Vault};
 
 use crate::allowance::Allowances;
@@ -69,7 +70,7 @@ impl Node {
             config = Config::read(home)?;
         }
         let key = keys::read(home, keys::LEDGER)?;
-        let ledger = Arc::new(Ledger::open(Folder::open(home.path())?, &config.ledger.to_string(), key)?);
+        let ledger = Arc::new(Ledger::open_paced(Folder::open(home.path())?, &config.ledger.to_string(), key, pace())?);
         let vault = Vault::open(home.path())?;
         witness::confront(home, &ledger);
         let index = views::open(home, &ledger)?;
@@ -222,6 +223,14 @@ impl Node {
     /// An envelope that this node's ledger commits to.
     pub(crate) fn envelope(&self, digest: &Hash) -> Result<Option<Vec<u8>>, Failure> {
         Ok(self.ledger.document(Shelf::Statement, digest)?)
+    }
+}
+
+/// When the ledger writes out what is committed. Where calls must come in one order it does not do so by itself.
+fn pace() -> Pace {
+    match custodia_disk::one_at_a_time() {
+        true => Pace { idle: Duration::MAX, ..Pace::default() },
+        false => Pace::default(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Packages on their way to us: documents checked before they are kept, chunks proven by the vault, the receipt signed
 //! only when everything is durable.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -289,8 +288,7 @@ struct Sink {
 impl DocumentSink for Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         let path = self.new.path().to_owned();
-        let file: &mut File = self.new.file();
-        file.write_all(bytes).map_err(|error| refused(Failure::io(&error, path)))
+        self.new.file().write_all(bytes).map_err(|error| refused(Failure::io(&error, path)))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Refused> {

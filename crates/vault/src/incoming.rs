@@ -272,6 +272,9 @@ impl Incoming {
 
     /// Records in a thread of its own, so that those who bring chunks do not wait for the disk.
     fn record_aside(&self) -> Result<(), IncomingError> {
+        if custodia_disk::one_at_a_time() {
+            return self.state.record();
+        }
         let Ok(mut recorder) = self.recorder.try_lock() else { return Ok(()) };
         match recorder.take() {
             Some(busy) if !busy.is_finished() => {

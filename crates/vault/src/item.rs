@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use custodia_format::Hash;
@@ -131,9 +131,8 @@ pub(crate) fn write_read_only(path: &Path, bytes: &[u8]) -> Result<(), StorageEr
 }
 
 /// Creates a new file that nobody may change once we have closed it.
-pub(crate) fn create_read_only(path: &Path) -> Result<File, StorageError> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o400).open(path).map_err(|error| StorageError::at(path, error))
+pub(crate) fn create_read_only(path: &Path) -> Result<custodia_disk::File, StorageError> {
+    custodia_disk::File::create_read_only(path).map_err(|error| StorageError::at(path, error))
 }
 
 /// Why an item cannot be read.

@@ -118,7 +118,7 @@ pub(crate) fn settle<'a, I: Iterator<Item = Move<'a>>>(
     for one in moves() {
         let to = one.to();
         // The commit point of this file: from here on it is on the shelf, whole.
-        fs::rename(&one.from, &to).map_err(|error| StorageError::at(&to, error))?;
+        custodia_disk::rename(&one.from, &to).map_err(|error| StorageError::at(&to, error))?;
     }
     if each { changed.iter().try_for_each(|folder| sync_path(folder)) } else { sync_file_system(file_system) }
 }

@@ -1,11 +1,10 @@
 //! What goes wrong with our own disk, and the few calls that make things durable there.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{fsync, statvfs, syncfs};
+use custodia_disk::File;
+use rustix::fs::statvfs;
 
 /// Our own disk did not do what it must. After any but [`StorageError::Full`], what was to be written may be there or not.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +82,7 @@ impl StorageError {
 
 /// Makes a folder for its owner alone; says whether it is new. Its parent must exist, and is not synced.
 pub(crate) fn make_folder(path: &Path) -> Result<bool, StorageError> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
+    match custodia_disk::make_folder(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(StorageError::at(path, error)),
@@ -92,19 +91,18 @@ pub(crate) fn make_folder(path: &Path) -> Result<bool, StorageError> {
 
 /// Makes the bytes of a file, or the names in a folder, durable.
 pub(crate) fn sync_path(path: &Path) -> Result<(), StorageError> {
-    let file = File::open(path).map_err(|error| StorageError::at(path, error))?;
-    fsync(&file).map_err(|error| StorageError::at(path, error.into()))
+    custodia_disk::sync_file(path).map_err(|error| StorageError::at(path, error))
 }
 
 /// Makes everything on the file system of a path durable: for many files this costs less than one sync each.
 pub(crate) fn sync_file_system(path: &Path) -> Result<(), StorageError> {
-    let file = File::open(path).map_err(|error| StorageError::at(path, error))?;
-    syncfs(&file).map_err(|error| StorageError::at(path, error.into()))
+    let file = File::open_to_sync(path).map_err(|error| StorageError::at(path, error))?;
+    custodia_disk::sync_everything(&file, path).map_err(|error| StorageError::at(path, error))
 }
 
 /// Removes a file that may be gone already.
 pub(crate) fn remove_file(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_file(path) {
+    match custodia_disk::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::at(path, error)),
         _ => Ok(()),
     }
@@ -112,7 +110,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), StorageError> {
 
 /// Removes a folder with all that is in it; it may be gone already.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_dir_all(path) {
+    match custodia_disk::remove_folder(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::at(path, error)),
         _ => Ok(()),
     }

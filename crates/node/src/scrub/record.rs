@@ -56,7 +56,7 @@ impl Cursor {
     /// The check has come to its end, or begins anew.
     pub(super) fn forget(home: &Home) -> Result<(), Failure> {
         let path = Self::path(home);
-        match std::fs::remove_file(&path) {
+        match custodia_disk::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::io(&error, path)),
             _ => Ok(()),
         }

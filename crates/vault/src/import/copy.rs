@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -195,7 +194,7 @@ impl Reading<'_> {
 /// The copy, as it is written.
 struct Target<'a> {
     path: &'a Path,
-    file: File,
+    file: custodia_disk::File,
     size: u64,
 }
 

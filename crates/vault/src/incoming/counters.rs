@@ -3,10 +3,11 @@
 //! They are written with each chunk and never synced: a killed process loses none of them, a fallen machine some. They
 //! prove nothing; they are for people and for the tests that hold P4 (no byte recorded as proven is sent twice).
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+use custodia_disk::File;
 
 use crate::storage::StorageError;
 
@@ -32,8 +33,7 @@ impl Counters {
         let path = folder.join("travelled");
         let failed = |error| StorageError::at(&path, error);
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file = File::open_or_create(&path).map_err(failed)?;
         // One that cannot be read begins at nothing: a statistic must not hinder a transfer.
         Ok(Self { file, now: Mutex::new(parse(&text).unwrap_or_default()) })
     }

@@ -3,15 +3,14 @@
 //! A content of one chunk is written and closed at once. Of longer ones a few stay open, with their midstates: those
 //! that chunks arrive for now. So a transfer of a million items holds no more files and memory than one of ten.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use custodia_disk::File;
 use custodia_format::Hash;
 use custodia_format::midstate::{CHUNK_BYTES, Midstate, midstate_count, midstates_root, parse_midstates};
-use rustix::fs::{FallocateFlags, fallocate};
 
 use super::contents::Content;
 use crate::storage::StorageError;
@@ -36,8 +35,7 @@ impl Open {
     /// Writes a proven chunk. Zeros become a hole where the file system has such.
     pub(super) fn write(&self, chunk: u64, bytes: &[u8]) -> Result<(), StorageError> {
         let offset = chunk.saturating_mul(CHUNK_BYTES);
-        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if is_zero(bytes) && fallocate(&self.file, hole, offset, bytes.len() as u64).is_ok() {
+        if is_zero(bytes) && self.file.punch_hole(offset, bytes.len() as u64).is_ok() {
             return Ok(());
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +154,5 @@ impl Files {
 }
 
 fn create(path: &Path) -> Result<File, StorageError> {
-    let mut options = fs::OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(path);
-    opened.map_err(|error| StorageError::at(path, error))
+    File::open_or_create(path).map_err(|error| StorageError::at(path, error))
 }

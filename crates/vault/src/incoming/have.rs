@@ -13,11 +13,12 @@
 //! One that is torn, damaged or written for another transfer says that nothing is here: bytes then travel again, and
 //! nothing unproven is ever taken for proven. It is written after the bytes that it speaks of were synced.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use custodia_disk::File;
 use custodia_format::Hash;
 
 use crate::storage::{StorageError, sync_path};
@@ -140,7 +141,7 @@ pub(super) fn write(folder: &Path, plan: &Hash, chunks: u64, snapshot: &[u64]) -
     });
     written.map_err(|error| StorageError::at(&new, error))?;
     // The commit point: from here on these chunks never travel again.
-    fs::rename(&new, &path).map_err(|error| StorageError::at(&path, error))?;
+    custodia_disk::rename(&new, &path).map_err(|error| StorageError::at(&path, error))?;
     sync_path(folder)
 }
 

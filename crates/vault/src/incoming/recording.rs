@@ -1,11 +1,10 @@
 //! Recording what is proven, and bringing a whole transfer into the vault.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use rustix::fs::{Advice, fadvise, fsync};
+use custodia_disk::File;
+use rustix::fs::{Advice, fadvise};
 
 use super::IncomingError;
 use super::contents::Content;
@@ -39,8 +38,8 @@ impl State {
         }
         for content in unsynced.iter().filter_map(|number| self.contents.get(*number)) {
             let path = self.files.path(&content.sha256);
-            let file = File::open(&path).map_err(|error| StorageError::at(&path, error))?;
-            fsync(&file).map_err(|error| StorageError::at(&path, error.into()))?;
+            let file = File::open_to_sync(&path).map_err(|error| StorageError::at(&path, error))?;
+            file.sync_all().map_err(|error| StorageError::at(&path, error))?;
             if content.has_midstates() {
                 // What is on the disk need not stay in memory: a long transfer would push everything else out of it.
                 let _ = fadvise(&file, 0, None, Advice::DontNeed);
@@ -121,5 +120,5 @@ impl State {
 
 /// Nobody may change an item; until here it had to be written to.
 fn make_read_only(path: &Path) -> Result<(), StorageError> {
-    fs::set_permissions(path, Permissions::from_mode(0o400)).map_err(|error| StorageError::at(path, error))
+    custodia_disk::set_mode(path, 0o400).map_err(|error| StorageError::at(path, error))
 }

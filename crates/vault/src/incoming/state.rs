@@ -233,7 +233,8 @@ impl State {
 
     pub(super) fn recording_is_due(&self) -> bool {
         self.unrecorded_bytes.load(Ordering::Relaxed) >= RECORD_BYTES
-            || self.last_recording.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= RECORD_TIME
+            || !custodia_disk::one_at_a_time()
+                && self.last_recording.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= RECORD_TIME
     }
 
     pub(super) fn recording_lags(&self) -> bool {

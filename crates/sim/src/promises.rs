@@ -1,0 +1,142 @@
+//! The promises, held against everything that a run shows. They share no code with what they check but the formats.
+//!
+//! Each is checked where it could first be broken: when something goes on the wire, when a call comes back, when a node
+//! starts, and once more at the end of the run.
+
+mod at_the_end;
+mod of_errors;
+mod of_history;
+mod of_receipts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use custodia_exchange::fetch::Batch;
+use custodia_exchange::message::Message;
+use custodia_format::Hash;
+
+use crate::disk::Version;
+use crate::template::{CASE_WORD, NAME_WORD, Setting};
+use crate::world::World;
+
+/// A receipt that was put on the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipted {
+    pub(crate) node: usize,
+    pub(crate) release: Hash,
+    pub(crate) digest: Hash,
+    pub(crate) package: usize,
+}
+
+/// What is remembered of a run, from outside of its nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    /// What is broken.
+    pub(crate) violations: Vec<String>,
+    pub(crate) receipts: Vec<Receipted>,
+    /// Receipts that a sender counts: node, release, receipt.
+    pub(crate) delivered: Vec<(usize, Hash, Hash)>,
+    /// Every checkpoint that anybody was shown: ledger and size, root.
+    pub(crate) checkpoints: BTreeMap<(String, u64), Hash>,
+    /// The newest size that each ledger's owner has shown.
+    pub(crate) newest: BTreeMap<usize, u64>,
+    /// Chunks that must never travel again, by receiver and release.
+    recorded: BTreeMap<(usize, Hash), BTreeSet<(u64, u64)>>,
+    /// Durable files that were hashed, and what they were then.
+    pub(crate) hashed: BTreeMap<(usize, PathBuf), (Version, Hash)>,
+    /// What nobody may read in a ledger, nor on the wire before a consignment.
+    pub(crate) secrets: Vec<Vec<u8>>,
+    /// Packages, by release.
+    package_of: BTreeMap<Hash, usize>,
+    items_of: Vec<BTreeSet<Hash>>,
+}
+
+impl Promises {
+    pub(crate) fn new(template: &Setting) -> Self {
+        let mut secrets = vec![CASE_WORD.as_bytes().to_vec(), NAME_WORD.as_bytes().to_vec()];
+        for item in template.packages.iter().flat_map(|package| &package.items) {
+            secrets.push(item.sha256.as_bytes().to_vec());
+            secrets.push(item.sha256.to_string().into_bytes());
+        }
+        Self {
+            secrets,
+            package_of: template.releases.iter().map(|release| (release.digest, release.package)).collect(),
+            items_of: template.packages.iter().map(|it| it.items.iter().map(|item| item.sha256).collect()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// These chunks are recorded.
+    pub(crate) fn recorded(&mut self, node: usize, release: &Hash, chunks: BTreeSet<(u64, u64)>) {
+        self.recorded.entry((node, *release)).or_default().extend(chunks);
+    }
+
+    /// What was recorded may be lost: its file was damaged.
+    pub(crate) fn flipped(&mut self, node: usize, path: &Path) {
+        let folder =
+            path.parent().and_then(|folder| folder.file_name()).and_then(|name| Hash::from_hex(name.to_str()?));
+        if let Some(release) = folder.filter(|_| path.starts_with("incoming")) {
+            self.recorded.remove(&(node, release));
+        }
+    }
+
+    /// The node lives anew.
+    pub(crate) fn restarted(&mut self, node: usize) {
+        self.hashed.retain(|(it, _), _| *it != node);
+    }
+
+    /// The items that a node has signed for, and those that are on their way to it.
+    pub(crate) fn acknowledged_items(&self, node: usize) -> BTreeSet<Hash> {
+        let receipts = self.receipts.iter().filter(|receipt| receipt.node == node).map(|receipt| receipt.package);
+        receipts.filter_map(|package| self.items_of.get(package)).flatten().copied().collect()
+    }
+
+    pub(crate) fn package_of(&self, release: &Hash) -> Option<usize> {
+        self.package_of.get(release).copied()
+    }
+}
+
+impl World<'_> {
+    pub(crate) fn violated(&mut self, promise: &str, what: &str) {
+        let text = format!("{promise} at {} ms: {what}", self.now);
+        self.note(&format!("VIOLATED {text}"));
+        self.promises.violations.push(text);
+    }
+
+    /// A frame goes on the wire, before anything happens to it.
+    pub(crate) fn on_wire(&mut self, node: usize, peer: usize, message: &Message, body: &[u8]) {
+        if let Some(secret) = find_secret(&self.promises.secrets, body) {
+            // Frames never carry content or records: those have streams, which begin after the consignment.
+            self.violated("P8", &format!("{node} shows {peer} {secret} in a frame"));
+        }
+        self.see_checkpoints(node, message);
+        if let Message::Statement(signed) = message {
+            self.see_statement(node, signed);
+        }
+    }
+
+    /// Chunks are asked for.
+    pub(crate) fn wanted(&mut self, node: usize, release: &Hash, batch: &Batch) {
+        let Some(recorded) = self.promises.recorded.get(&(node, *release)) else { return };
+        let chunks = batch.pieces.iter().flat_map(|it| (0..it.count).map(|n| (it.record, it.first_chunk + n)));
+        if let Some((record, chunk)) = chunks.into_iter().find(|chunk| recorded.contains(chunk)) {
+            self.violated("P4", &format!("{node} asks again for chunk {chunk} of record {record} of {release}"));
+        }
+    }
+}
+
+/// Which of the secrets occurs there, in words.
+pub(crate) fn find_secret(secrets: &[Vec<u8>], bytes: &[u8]) -> Option<String> {
+    let mut firsts = [false; 256];
+    secrets.iter().filter_map(|secret| secret.first()).for_each(|byte| firsts[usize::from(*byte)] = true);
+    for (at, byte) in bytes.iter().enumerate() {
+        if !firsts[usize::from(*byte)] {
+            continue;
+        }
+        let rest = bytes.get(at..).unwrap_or_default();
+        if let Some(secret) = secrets.iter().find(|secret| rest.starts_with(secret)) {
+            return Some(String::from_utf8_lossy(secret).into_owned());
+        }
+    }
+    None
+}

@@ -1,0 +1,254 @@
+//! A run's state, its events in the order of their time, and what every one of them does first and last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use custodia_exchange::message::Want;
+use custodia_exchange::{Answer, Question};
+use custodia_format::Hash;
+use custodia_node::watched;
+
+use crate::mix::Mix;
+use crate::network::{At, Connection};
+use crate::promises::Promises;
+use crate::random::Random;
+use crate::run::Tally;
+use crate::station::Station;
+use crate::template::{Failed, Setting, Template};
+use crate::trace::Trace;
+
+/// Something that happens at a moment.
+pub(crate) enum Event {
+    /// A node looks at what it owes; trouble is drawn for it.
+    Turn { node: usize },
+    /// A host answers its session.
+    Answer { at: At, question: Box<Question> },
+    /// Bytes of the control stream come in.
+    Control { at: At, bytes: Vec<u8> },
+    /// A want is served.
+    Serve { at: At, want: Want },
+    /// Bytes of a data stream come in; the last ones, if it ends here.
+    Stream { at: At, stream: u64, bytes: Vec<u8>, end: Option<StreamEnd> },
+    /// A side learns that its connection is over.
+    Over { at: At },
+    /// Both sides of a connection look at the time.
+    Tick { connection: u64 },
+    /// The power comes back, or the process is started again.
+    Start { node: usize, life: u32 },
+    /// There is room again.
+    Room { node: usize, life: u32 },
+}
+
+/// How a data stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamEnd {
+    /// Whole.
+    Whole,
+    /// Its sender has given it up.
+    Reset,
+}
+
+/// A run.
+pub(crate) struct World<'a> {
+    pub(crate) template: &'a Setting,
+    pub(crate) random: Random,
+    pub(crate) mix: Mix,
+    /// Milliseconds since the run began.
+    pub(crate) now: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    numbered: u64,
+    pub(crate) stations: Vec<Station>,
+    pub(crate) connections: BTreeMap<u64, Connection>,
+    /// Pairs that do not reach each other, and until when.
+    pub(crate) partitions: BTreeMap<(usize, usize), u64>,
+    /// The releases that are handed over in this run; the others wait, as their owners wish.
+    pub(crate) in_play: BTreeSet<Hash>,
+    /// Files whose bits changed: node, path, byte, bit.
+    pub(crate) flipped: Vec<(usize, std::path::PathBuf, u64, u8)>,
+    /// Nodes that are to be started.
+    pub(crate) starting: BTreeSet<usize>,
+    pub(crate) trace: Trace,
+    pub(crate) tally: Tally,
+    pub(crate) promises: Promises,
+    /// Nothing goes wrong any more.
+    pub(crate) is_calm: bool,
+    pub(crate) scratch: std::path::PathBuf,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(
+        template: &'a Template,
+        seed: u64,
+        scratch: std::path::PathBuf,
+        prints: bool,
+    ) -> Result<Self, Failed> {
+        let mut random = Random::new(seed);
+        let template = template.draw(&mut random);
+        let count = template.peers.len();
+        let mix = Mix::draw(&mut random);
+        let mut stations = Vec::new();
+        for node in 0..count {
+            let folder = scratch.join(node.to_string());
+            template.copy(node, &folder.join("0"))?;
+            let mut station = Station::new(folder)?;
+            station.drift = i64::try_from(random.below(400))? - 200;
+            stations.push(station);
+        }
+        let mut possible: Vec<Hash> = template.releases.iter().map(|it| it.digest).collect();
+        let mut in_play = BTreeSet::new();
+        for _ in 0..random.within(2, 4) {
+            let place = random.place(possible.len());
+            if place < possible.len() {
+                in_play.insert(possible.swap_remove(place));
+            }
+        }
+        let mut world = Self {
+            template,
+            random,
+            mix,
+            now: 0,
+            events: BTreeMap::new(),
+            numbered: 0,
+            stations,
+            connections: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            in_play,
+            flipped: Vec::new(),
+            starting: BTreeSet::new(),
+            trace: Trace::new(prints),
+            tally: Tally::default(),
+            promises: Promises::new(template),
+            is_calm: false,
+            scratch,
+        };
+        let mix = format!("{count} nodes, {:?}", world.mix);
+        world.note(&mix);
+        for node in 0..count {
+            world.start(node);
+            let first = world.random.below(2000);
+            world.after(first, Event::Turn { node });
+        }
+        Ok(world)
+    }
+
+    /// Lets something happen so many milliseconds from now.
+    pub(crate) fn after(&mut self, ms: u64, event: Event) {
+        self.numbered += 1;
+        self.events.insert((self.now + ms, self.numbered), event);
+    }
+
+    pub(crate) fn note(&mut self, text: &str) {
+        self.trace.line(self.now, text);
+    }
+
+    /// Lets the next event happen; none when there is none before this time.
+    pub(crate) fn step(&mut self, until: u64) -> bool {
+        let Some(((at, _), event)) = self.events.pop_first() else { return false };
+        self.now = self.now.max(at);
+        if at > until {
+            self.numbered += 1;
+            self.events.insert((at, self.numbered), event);
+            return false;
+        }
+        match event {
+            Event::Turn { node } => self.turn(node),
+            Event::Answer { at, question } => self.answer(at, *question),
+            Event::Control { at, bytes } => self.control(at, &bytes),
+            Event::Serve { at, want } => self.serve(at, want),
+            Event::Stream { at, stream, bytes, end } => self.stream(at, stream, &bytes, end),
+            Event::Over { at } => self.over(at),
+            Event::Tick { connection } => self.tick(connection),
+            Event::Start { node, life } => {
+                if self.starting.contains(&node) && self.stations.get(node).is_some_and(|it| it.life == life) {
+                    self.start(node);
+                }
+            }
+            Event::Room { node, life } => {
+                if let Some(station) = self.stations.get_mut(node).filter(|station| station.life == life) {
+                    let trouble = station.disk.trouble();
+                    station.disk.set_trouble(crate::disk::Trouble { is_full: false, ..trouble });
+                }
+            }
+        }
+        true
+    }
+
+    /// Makes a node's clock and entropy those of this thread.
+    pub(crate) fn edge_of(&mut self, node: usize) {
+        let seed = self.random.next();
+        if let Some(station) = self.stations.get(node) {
+            watched::set_edge(station.unix(self.now), seed);
+        }
+    }
+
+    /// What follows every call into a node. Whether the machine is still up.
+    pub(crate) fn called(&mut self, node: usize, what: &str, refused: bool) -> bool {
+        let Some(station) = self.stations.get(node) else { return false };
+        let disk = station.disk.clone();
+        for call in disk.take_log() {
+            self.trace.line(self.now, &format!("{node}   {call}"));
+        }
+        self.note(&format!("{node} {what}{}", if refused { ": refused" } else { "" }));
+        let given = disk.take_given();
+        if disk.is_down() {
+            self.power_lost(node);
+            return false;
+        }
+        self.judge_errors(node, what, &given, refused);
+        true
+    }
+
+    fn answer(&mut self, at: At, question: Question) {
+        let Some((node, peer)) = self.side(at).map(|end| (end.node, end.peer)) else { return };
+        let Some(peer) = self.template.peers.get(peer).cloned() else { return };
+        let Some(host) = self.host(node) else { return };
+        let word = word_of(&question);
+        self.edge_of(node);
+        let answer = custodia_net::answer(&*host, &peer, question);
+        drop(host);
+        let refused = match &answer {
+            Answer::Refused(_) => true,
+            Answer::Witnessed(cosigned) => !matches!(cosigned, custodia_exchange::Cosigned::Lines(_)),
+            // It has no way to say no.
+            Answer::Digests(_) => true,
+            _ => false,
+        };
+        let told = match &answer {
+            Answer::Refused(refused) => format!("{word} ({})", refused.code),
+            _ => word.to_owned(),
+        };
+        if !self.called(node, &told, refused) {
+            return;
+        }
+        let Some(end) = self.side_mut(at) else { return };
+        end.is_asking = false;
+        if let Err(fault) = end.session.handle_answer(answer) {
+            self.fault(at, &fault.to_string());
+            return;
+        }
+        self.settle(at);
+    }
+}
+
+fn word_of(question: &Question) -> &'static str {
+    match question {
+        Question::Hello => "hello",
+        Question::Meet(_) => "meet",
+        Question::Cards { .. } => "cards",
+        Question::LearnCards { .. } => "learn cards",
+        Question::Notes => "notes",
+        Question::Hear(_) => "hear",
+        Question::GiveBack { .. } => "give back",
+        Question::TakeBack(_) => "take back",
+        Question::Checkpoint => "checkpoint",
+        Question::Consistency { .. } => "consistency",
+        Question::Witness(_) => "witness",
+        Question::KeepCosignatures { .. } => "keep cosignatures",
+        Question::Owed => "owed",
+        Question::Statement { .. } => "statement",
+        Question::Consign { .. } => "consign",
+        Question::Receipt { .. } => "receipt",
+        Question::Keep { .. } => "keep",
+        Question::Settled { .. } => "settled",
+        _ => "a question",
+    }
+}
