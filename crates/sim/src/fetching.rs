@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use custodia_exchange::fetch::{Batch, Fetch, PAGE, Step};
+use custodia_exchange::fetch::{BATCHES_UNDER_WAY, Batch, Fetch, PAGE, Step};
 use custodia_exchange::message::{Follows, Wish};
 use custodia_exchange::stream::{First, HEADER_BYTES, StreamHeader};
 use custodia_exchange::{Code, Document, Fetching, NeedsIt, Refused};
@@ -281,7 +281,7 @@ impl World<'_> {
             let Some(end) = self.side_mut(at) else { return };
             let node = end.node;
             let Some(receiving) = end.receiving.get_mut(release) else { return };
-            match receiving.plan.step() {
+            match receiving.plan.step(BATCHES_UNDER_WAY) {
                 Step::List(cursor) => {
                     let incoming = receiving.incoming.clone();
                     self.edge_of(node);
