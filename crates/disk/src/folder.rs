@@ -58,6 +58,15 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     call!(path, Call::RemoveFolder { path }, fs::remove_dir_all(path))
 }
 
+/// Takes a folder away in which nothing is.
+///
+/// # Errors
+/// `DirectoryNotEmpty`, or what the system says.
+#[inline]
+pub fn remove_empty_folder(path: &Path) -> io::Result<()> {
+    call!(path, Call::RemoveFolder { path }, fs::remove_dir(path))
+}
+
 /// Makes a folder for its owner alone.
 ///
 /// # Errors

@@ -14,7 +14,8 @@ pub mod watch;
 
 pub use file::File;
 pub use folder::{
-    hard_link, make_folder, remove_file, remove_folder, rename, set_mode, sync_everything, sync_file, sync_folder,
+    hard_link, make_folder, remove_empty_folder, remove_file, remove_folder, rename, set_mode, sync_everything,
+    sync_file, sync_folder,
 };
 
 #[cfg(feature = "watched")]

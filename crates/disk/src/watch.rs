@@ -175,3 +175,38 @@ fn watcher_of(path: &Path) -> Option<Arc<dyn Watcher>> {
     let watchers = WATCHERS.read().unwrap_or_else(PoisonError::into_inner);
     watchers.iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, watcher)| watcher.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets four bytes be written, and then says that the disk is full.
+    struct Full;
+
+    impl Watcher for Full {
+        fn before(&self, call: &Call<'_>) -> Verdict {
+            match call {
+                Call::Write { .. } => Verdict::Part(4, io::ErrorKind::StorageFull.into()),
+                Call::MakeFolder { .. } => Verdict::Fail(io::ErrorKind::StorageFull.into()),
+                _ => Verdict::Go,
+            }
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    #[test]
+    fn a_watcher_decides_below_its_folder_and_nowhere_else() {
+        let (watched, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let watching = watch(watched.path().to_owned(), Arc::new(Full));
+        let write = |folder: &Path| crate::File::create(&folder.join("a"))?.write_all_at(b"whole", 0);
+        assert_eq!(write(watched.path()).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read(watched.path().join("a")).unwrap(), b"whol");
+        assert!(crate::make_folder(&watched.path().join("b")).is_err());
+        write(other.path()).unwrap();
+        assert_eq!(std::fs::read(other.path().join("a")).unwrap(), b"whole");
+        drop(watching);
+        write(watched.path()).unwrap();
+        assert_eq!(std::fs::read(watched.path().join("a")).unwrap(), b"whole");
+    }
+}

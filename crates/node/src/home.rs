@@ -169,7 +169,10 @@ pub fn make_folder(path: &Path) -> Result<(), Failure> {
         make_folder(above)?;
     }
     match custodia_disk::make_folder(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+        // Where its name may not last it goes again: who comes next must not take it for one that does.
+        Ok(()) => path.parent().map_or(Ok(()), sync_folder).inspect_err(|_| {
+            let _ = custodia_disk::remove_empty_folder(path);
+        }),
         // Another thread was quicker.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(Failure::io(&error, path)),
@@ -297,5 +300,34 @@ mod tests {
         write_durably(&home.key("root"), b"secret").unwrap();
         fs::set_permissions(home.key("root"), fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(home.check().unwrap_err().code, Code::Perm);
+    }
+
+    #[cfg(feature = "watched")]
+    #[test]
+    fn a_folder_whose_name_may_not_last_is_made_anew() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        use custodia_disk::watch::{Call, Verdict, Watcher, watch};
+
+        /// Fails the first sync.
+        struct Once(AtomicBool);
+        impl Watcher for Once {
+            fn before(&self, call: &Call<'_>) -> Verdict {
+                match call {
+                    Call::Sync { .. } if self.0.swap(false, Ordering::Relaxed) => {
+                        Verdict::Fail(std::io::Error::from_raw_os_error(5))
+                    }
+                    _ => Verdict::Go,
+                }
+            }
+            fn after(&self, _: &Call<'_>) {}
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let _watching = watch(folder.path().to_owned(), Arc::new(Once(AtomicBool::new(true))));
+        let inner = folder.path().join("inner");
+        assert!(make_folder(&inner).is_err());
+        assert!(!inner.exists(), "the next one would take it for durable");
+        make_folder(&inner).unwrap();
     }
 }

@@ -588,3 +588,31 @@ fn needs_room(call: &Call<'_>, _: &Path) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn a_name_lasts_with_its_folder_and_bytes_with_their_file() {
+        let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let disk = Arc::new(Disk::of(folder.path().to_owned()).unwrap());
+        let _watching = custodia_disk::watch::watch(folder.path().to_owned(), disk.clone());
+        let (beside, path) = (folder.path().join("beside"), folder.path().join("a"));
+        let file = custodia_disk::File::create(&beside).unwrap();
+        file.write_all_at(b"bytes", 0).unwrap();
+        file.sync_all().unwrap();
+        custodia_disk::rename(&beside, &path).unwrap();
+        assert_eq!(disk.durable(Path::new("a")), None, "its folder was not synced");
+        custodia_disk::sync_folder(folder.path()).unwrap();
+        assert_eq!(disk.durable(Path::new("a")).as_deref(), Some(&b"bytes"[..]));
+        file.write_all_at(b"other", 0).unwrap();
+        assert_eq!(disk.durable(Path::new("a")).as_deref(), Some(&b"bytes"[..]), "the file was not synced again");
+        disk.lay_out(&after.path().join("home"), How::Lost, &mut Random::new(1)).unwrap();
+        assert_eq!(fs::read(after.path().join("home/a")).unwrap(), b"bytes");
+        assert_eq!(fs::read(&path).unwrap(), b"other");
+    }
+}
