@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use crate::File;
+use crate::lasting::{made_in, when_synced};
 #[cfg(feature = "watched")]
 use crate::{guard, watch::Call};
 
@@ -58,21 +59,16 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     call!(path, Call::RemoveFolder { path }, fs::remove_dir_all(path))
 }
 
-/// Takes a folder away in which nothing is.
-///
-/// # Errors
-/// `DirectoryNotEmpty`, or what the system says.
-#[inline]
-pub fn remove_empty_folder(path: &Path) -> io::Result<()> {
-    call!(path, Call::RemoveFolder { path }, fs::remove_dir(path))
-}
-
 /// Makes a folder for its owner alone.
 ///
 /// # Errors
 /// `AlreadyExists`, or what the system says.
 #[inline]
 pub fn make_folder(path: &Path) -> io::Result<()> {
+    make_one(path).inspect(|()| path.parent().into_iter().for_each(made_in))
+}
+
+fn make_one(path: &Path) -> io::Result<()> {
     call!(path, Call::MakeFolder { path }, DirBuilder::new().mode(0o700).create(path))
 }
 
@@ -98,7 +94,10 @@ pub fn sync_file(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`sync_file`].
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open_to_sync(path)?.sync_all()
+    let they_last = when_synced(path);
+    File::open_to_sync(path)?.sync_all()?;
+    they_last();
+    Ok(())
 }
 
 /// Makes everything durable on the file system that an open file or folder lies on; `path` is its name. Where there is no

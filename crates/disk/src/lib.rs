@@ -9,14 +9,17 @@
 
 mod file;
 mod folder;
+mod lasting;
 #[cfg(feature = "watched")]
 pub mod watch;
 
 pub use file::File;
 pub use folder::{
-    hard_link, make_folder, remove_empty_folder, remove_file, remove_folder, rename, set_mode, sync_everything,
-    sync_file, sync_folder,
+    hard_link, make_folder, remove_file, remove_folder, rename, set_mode, sync_everything, sync_file, sync_folder,
 };
+#[cfg(feature = "watched")]
+pub use lasting::forget;
+pub use lasting::{lasts, when_synced};
 
 #[cfg(feature = "watched")]
 use watch::guard;

@@ -53,6 +53,8 @@ impl Folder {
     fn make_folder_of(place: &Path, made: &mut BTreeSet<PathBuf>) -> io::Result<()> {
         let Some(folder) = place.parent() else { return Ok(()) };
         if folder.is_dir() {
+            // Who made it may have been killed before its name was on the disk.
+            made.extend(folder.parent().filter(|_| !custodia_disk::lasts(folder)).map(Path::to_path_buf));
             return Ok(());
         }
         Self::make_folder_of(folder, made)?;
@@ -358,7 +360,10 @@ impl Folder {
 
     /// Syncs folders in which something has appeared: then an error of any kind leaves doubt.
     fn sync_named(&self, folders: &BTreeSet<PathBuf>) -> Result<(), StorageError> {
-        self.sync(Vec::new(), folders).map_err(|(path, error)| unknown("sync", &path.display().to_string(), &error))
+        let they_last: Vec<_> = folders.iter().map(|folder| custodia_disk::when_synced(folder)).collect();
+        self.sync(Vec::new(), folders).map_err(|(path, error)| unknown("sync", &path.display().to_string(), &error))?;
+        they_last.into_iter().for_each(|last| last());
+        Ok(())
     }
 }
 

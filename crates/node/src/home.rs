@@ -163,19 +163,26 @@ impl Home {
 /// [`Code::Io`] when the system refuses.
 pub fn make_folder(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
-        return Ok(());
+        return if custodia_disk::lasts(path) { Ok(()) } else { sync_name(path) };
     }
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_folder(above)?;
     }
     match custodia_disk::make_folder(path) {
-        // Where its name may not last it goes again: who comes next must not take it for one that does.
-        Ok(()) => path.parent().map_or(Ok(()), sync_folder).inspect_err(|_| {
-            let _ = custodia_disk::remove_empty_folder(path);
-        }),
+        Ok(()) => sync_name(path),
         // Another thread was quicker.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => sync_name(path),
         Err(error) => Err(Failure::io(&error, path)),
+    }
+}
+
+/// Makes a folder's name durable. Who made it may have been killed before that, or may have failed.
+fn sync_name(path: &Path) -> Result<(), Failure> {
+    let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(()) };
+    match custodia_disk::sync_folder(above) {
+        // A home may lie in a folder that its owner cannot read: whoever made it there saw to it.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(|error| Failure::io(&error, above)),
     }
 }
 
@@ -304,7 +311,7 @@ mod tests {
 
     #[cfg(feature = "watched")]
     #[test]
-    fn a_folder_whose_name_may_not_last_is_made_anew() {
+    fn a_folder_whose_name_may_not_last_is_not_taken_for_one_that_does() {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -327,7 +334,13 @@ mod tests {
         let _watching = watch(folder.path().to_owned(), Arc::new(Once(AtomicBool::new(true))));
         let inner = folder.path().join("inner");
         assert!(make_folder(&inner).is_err());
-        assert!(!inner.exists(), "the next one would take it for durable");
+        assert!(inner.is_dir() && !custodia_disk::lasts(&inner));
         make_folder(&inner).unwrap();
+        assert!(custodia_disk::lasts(&inner));
+        // Another process has not seen that.
+        custodia_disk::forget(folder.path());
+        assert!(!custodia_disk::lasts(&inner));
+        make_folder(&inner).unwrap();
+        assert!(custodia_disk::lasts(&inner));
     }
 }

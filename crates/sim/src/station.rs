@@ -49,6 +49,8 @@ impl Station {
 
     /// Starts the node. The caller has set the edge.
     pub(crate) fn start(&mut self) -> Result<(), Failed> {
+        // Another process begins.
+        custodia_disk::forget(self.disk.root());
         let node = Arc::new(Node::open(&Home::new(self.disk.root()))?);
         watched::nobody_answered(&node);
         self.up = Some(Up { host: watched::host(&node), node });

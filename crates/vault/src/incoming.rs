@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use custodia_format::midstate::{midstates_root, parse_midstates, prove_chunk};
 use custodia_format::{Hash, midstate::chunk_bytes};
 
-use crate::storage::{StorageError, make_folder, remove_folder, sync_path};
+use crate::storage::{StorageError, make_folder, remove_folder, sync_folder};
 use crate::vault::Vault;
 pub use answers::{IncomingError, MidstatesHere, Missing, Stats, Taken};
 pub use contents::{ItemPlan, PlanError};
@@ -98,7 +98,7 @@ impl Vault {
     pub fn transfer_folder(&self, release: &Hash) -> Result<PathBuf, StorageError> {
         let folder = self.incoming.join(release.to_string());
         if make_folder(&folder)? {
-            sync_path(&self.incoming)?;
+            sync_folder(&self.incoming)?;
         }
         Ok(folder)
     }

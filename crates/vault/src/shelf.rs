@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use custodia_format::Hash;
 
-use crate::storage::{StorageError, make_folder, remove_folder, sync_file_system, sync_path};
+use crate::storage::{StorageError, make_folder, remove_folder, sync_file_system, sync_folder, sync_path};
 
 /// Files up to which each is synced by itself; from there on one sync of the file system costs less.
 pub(crate) const SYNC_EACH: usize = 64;
@@ -120,5 +120,5 @@ pub(crate) fn settle<'a, I: Iterator<Item = Move<'a>>>(
         // The commit point of this file: from here on it is on the shelf, whole.
         custodia_disk::rename(&one.from, &to).map_err(|error| StorageError::at(&to, error))?;
     }
-    if each { changed.iter().try_for_each(|folder| sync_path(folder)) } else { sync_file_system(file_system) }
+    if each { changed.iter().try_for_each(|folder| sync_folder(folder)) } else { sync_file_system(file_system) }
 }

@@ -80,16 +80,22 @@ impl StorageError {
     }
 }
 
-/// Makes a folder for its owner alone; says whether it is new. Its parent must exist, and is not synced.
+/// Makes a folder for its owner alone; says whether its name must still be made to last. Its parent must exist, and is not
+/// synced.
 pub(crate) fn make_folder(path: &Path) -> Result<bool, StorageError> {
     match custodia_disk::make_folder(path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(!custodia_disk::lasts(path)),
         Err(error) => Err(StorageError::at(path, error)),
     }
 }
 
-/// Makes the bytes of a file, or the names in a folder, durable.
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StorageError> {
+    custodia_disk::sync_folder(path).map_err(|error| StorageError::at(path, error))
+}
+
+/// Makes the bytes of a file durable.
 pub(crate) fn sync_path(path: &Path) -> Result<(), StorageError> {
     custodia_disk::sync_file(path).map_err(|error| StorageError::at(path, error))
 }

@@ -11,7 +11,7 @@ use custodia_format::Hash;
 
 use crate::incoming::Slot;
 use crate::shelf::Shelf;
-use crate::storage::{StorageError, make_folder, remove_folder, room, sync_path};
+use crate::storage::{StorageError, make_folder, remove_folder, room, sync_folder};
 
 /// The items of one home. Shared between threads; one process at a time opens one ([`HomeLock`](crate::HomeLock)).
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Vault {
             make_folder(&unfinished)?;
         }
         if new {
-            sync_path(home)?;
+            sync_folder(home)?;
         }
         let device = |path: &Path| fs::metadata(path).map_err(|error| StorageError::at(path, error)).map(|m| m.dev());
         let objects = device(vault.objects.folder())?;

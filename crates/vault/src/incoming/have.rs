@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use custodia_disk::File;
 use custodia_format::Hash;
 
-use crate::storage::{StorageError, sync_path};
+use crate::storage::{StorageError, sync_folder};
 
 /// One bit for each chunk of a transfer. Threads set them without waiting for each other.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ pub(super) fn write(folder: &Path, plan: &Hash, chunks: u64, snapshot: &[u64]) -
     written.map_err(|error| StorageError::at(&new, error))?;
     // The commit point: from here on these chunks never travel again.
     custodia_disk::rename(&new, &path).map_err(|error| StorageError::at(&path, error))?;
-    sync_path(folder)
+    sync_folder(folder)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::have;
 use super::state::{Finished, State};
 use crate::item::write_read_only;
 use crate::shelf::{Move, SYNC_EACH, settle};
-use crate::storage::{StorageError, remove_file, sync_file_system, sync_path};
+use crate::storage::{StorageError, remove_file, sync_file_system, sync_folder, sync_path};
 
 impl State {
     /// Syncs what was written, then writes `have`. One at a time; chunks go on arriving meanwhile.
@@ -46,7 +46,7 @@ impl State {
                 sync_path(&self.files.midstates_path(&content.sha256))?;
             }
         }
-        sync_path(self.files.folder())
+        sync_folder(self.files.folder())
     }
 
     /// Names everything that arrived. The transfer's folder keeps what else is in it until it is forgotten.
