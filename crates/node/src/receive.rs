@@ -84,6 +84,11 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Ha
     };
     let transfer = transfer(node, release, &package, &body.items)?;
     transfer.finish()?;
+    // It may have been there already, named by a process that was killed before its name was on the disk.
+    node.home().manifest(&package.root).parent().map_or(Ok(()), |folder| {
+        home::make_folder(folder)?;
+        home::sync_folder(folder)
+    })?;
     let carried = carried_of(&transfer);
     let bytes = covered_bytes(node, &package.root, &body.items)?;
     let key = keys::read(node.home(), keys::STATEMENT)?;

@@ -1,5 +1,6 @@
 //! Recording what is proven, and bringing a whole transfer into the vault.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -68,7 +69,7 @@ impl State {
         if chunks > 0 {
             return Err(IncomingError::Incomplete { chunks, bytes });
         }
-        match self.name_all() {
+        match self.make_reused_last().and_then(|()| self.name_all()) {
             Ok(()) => {}
             // Nothing that was synced is lost: with more room it can be done again.
             Err(error @ StorageError::Full { .. }) => return Err(error.into()),
@@ -80,6 +81,26 @@ impl State {
         self.recorded.add(&self.proven.snapshot());
         *finished = Finished::Yes;
         Ok(())
+    }
+
+    /// Makes the names of what lay in the vault before durable: who named it may have been killed before that, or may have
+    /// failed.
+    fn make_reused_last(&self) -> Result<(), StorageError> {
+        let reused = self.contents.iter().filter(|(number, _)| self.is_reused(*number));
+        let paths = reused.flat_map(|(_, content)| {
+            let midstates = content.has_midstates().then(|| self.midstates.path(&content.sha256));
+            [Some(self.objects.path(&content.sha256)), midstates].into_iter().flatten()
+        });
+        let mut folders = BTreeSet::new();
+        for path in paths {
+            let Some(folder) = path.parent().filter(|folder| folder.is_dir()) else { continue };
+            folders.extend(folder.parent().filter(|_| !custodia_disk::lasts(folder)).map(Path::to_owned));
+            folders.insert(folder.to_owned());
+        }
+        if folders.len() > SYNC_EACH {
+            return sync_file_system(self.files.folder());
+        }
+        folders.iter().try_for_each(|folder| sync_folder(folder))
     }
 
     fn name_all(&self) -> Result<(), StorageError> {
