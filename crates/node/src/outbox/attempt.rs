@@ -67,37 +67,38 @@ async fn hand_over(
     mut work: watch::Receiver<Work>,
 ) -> Result<Option<Failure>, Failure> {
     let mut tasks: JoinSet<Done> = JoinSet::new();
-    // Packages of this session, each with whether it was told to wait and has not ended yet.
     let mut under_way: BTreeMap<Hash, Waits> = BTreeMap::new();
-    let mut not_taken: BTreeSet<Hash> = BTreeSet::new();
+    // Packages that ended in this session, whatever the work that was last looked at says of them.
+    let mut over: BTreeSet<Hash> = BTreeSet::new();
     // A session begins with what is owed: in one that is new it goes without being pushed.
     let mut owed: BTreeSet<Hash> = match session {
         Session::Ours => work.borrow().owed.iter().copied().collect(),
         Session::Theirs => BTreeSet::new(),
     };
     let mut refused = None;
+    let mut has_changed = true;
     loop {
-        let now = work.borrow_and_update().clone();
-        for release in under_way.iter().filter(|(_, waits)| **waits == Waits::No).map(|(release, _)| *release) {
-            if !now.releases.contains(&release) {
-                link.withdraw(release).await?;
+        if std::mem::take(&mut has_changed) {
+            let now = work.borrow_and_update().clone();
+            let wanted: BTreeSet<Hash> = now.releases.iter().copied().collect();
+            for (release, waits) in &mut under_way {
+                if *waits == Waits::No && !wanted.contains(release) {
+                    link.withdraw(*release).await?;
+                    *waits = Waits::Yes;
+                }
             }
-        }
-        under_way
-            .iter_mut()
-            .filter(|(release, _)| !now.releases.contains(release))
-            .for_each(|(_, waits)| *waits = Waits::Yes);
-        for release in now.releases {
-            if !under_way.contains_key(&release) && !not_taken.contains(&release) {
-                under_way.insert(release, Waits::No);
-                let link = link.clone();
-                tasks.spawn(async move { Done::Package(release, link.deliver(release).await) });
+            for release in now.releases {
+                if !under_way.contains_key(&release) && !over.contains(&release) {
+                    under_way.insert(release, Waits::No);
+                    let link = link.clone();
+                    tasks.spawn(async move { Done::Package(release, link.deliver(release).await) });
+                }
             }
-        }
-        for statement in now.owed {
-            if owed.insert(statement) {
-                let link = link.clone();
-                tasks.spawn(async move { Done::Statement(link.push(statement).await) });
+            for statement in now.owed {
+                if owed.insert(statement) {
+                    let link = link.clone();
+                    tasks.spawn(async move { Done::Statement(link.push(statement).await) });
+                }
             }
         }
         if session == Session::Ours && tasks.is_empty() {
@@ -110,18 +111,24 @@ async fn hand_over(
                 Ok(Done::Package(release, outcome)) => {
                     let waits = under_way.remove(&release);
                     match outcome {
+                        // It may be wanted again by now.
+                        Err(LinkError::Refused(_)) if waits == Some(Waits::Yes) => has_changed = true,
                         // A refusal is an answer: it is in our ledger, and nothing is owed any more.
-                        Ok(_) | Err(LinkError::Declined { .. }) => {}
-                        Err(LinkError::Refused(_)) if waits == Some(Waits::Yes) => {}
+                        Ok(_) | Err(LinkError::Declined { .. }) => {
+                            over.insert(release);
+                        }
                         Err(error @ LinkError::Refused(_)) => {
-                            not_taken.insert(release);
+                            over.insert(release);
                             refused = Some(error.into());
                         }
                         Err(LinkError::Ended(_)) if session == Session::Theirs => return Ok(refused),
                         Err(error) => return Err(error.into()),
                     }
-                    // Another one may be due now.
-                    online.look.notify_one();
+                    // Others may have waited for it. To look at all of the queue after each package would cost a large
+                    // queue more than the packages do.
+                    if online.wishes.borrow().is_first(&release) {
+                        online.look.notify_one();
+                    }
                 }
                 Ok(Done::Statement(outcome)) => match outcome {
                     Ok(()) => {}
@@ -131,8 +138,10 @@ async fn hand_over(
                     Err(error) => return Err(error.into()),
                 },
             },
-            changed = work.changed() => if changed.is_err() {
-                return Ok(refused);
+            changed = work.changed() => match changed {
+                Ok(()) => has_changed = true,
+                // Nobody asks for anything any more.
+                Err(_) => return Ok(refused),
             },
         }
     }
