@@ -285,7 +285,9 @@ async fn nobody_at_the_address_is_unreachable(via: Via) {
     let (a, b) = pair(via);
     b.endpoint.close().await;
     let error = a.call(&b).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    // The system may still take a call by TCP that nobody answers any more: then the caller hears why.
+    let is_told = matches!(error, ConnectError::Ended(End::ByPeer(45)));
+    assert!(is_told || matches!(error, ConnectError::Unreachable { .. }), "{error}");
 }
 
 async fn a_peer_has_so_many_places_and_no_more(via: Via) {
