@@ -1,10 +1,9 @@
 //! A node's place on the network: one UDP socket, for calling and for being called, and where it is wanted a TCP socket at the
 //! same port, for being called.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use custodia_format::key::{KeyId, PublicKey, SigningKey};
@@ -20,6 +19,7 @@ use crate::end::End;
 use crate::gate::{Admission, Gate};
 use crate::host::{Host, Peer};
 use crate::link::Link;
+use crate::places::Places;
 use crate::road::{self, Called, Calls, Connection, Door, Heard, Tried, Via, number};
 use crate::throttle::Throttle;
 use crate::tls::{self, ALPN, ALPN_TCP, Pin, TlsSetup};
@@ -40,7 +40,8 @@ struct Inner {
     host: Arc<dyn Host>,
     key: SigningKey,
     gate: Arc<Gate>,
-    places: Arc<Places>,
+    /// Connections under way that peers made.
+    places: Arc<Places<KeyId>>,
     throttle: Arc<Throttle>,
     heard: Heard,
     /// Where calls by TCP are taken.
@@ -285,7 +286,7 @@ impl Inner {
         let Some(peer) = connection.peer_key().and_then(|key| self.host.peer_of(&key)) else {
             return close(Code::UnknownPeer);
         };
-        let Some(_place) = self.places.take(&peer) else {
+        let Some(_place) = self.places.take(peer.root, has_a_place) else {
             return close(Code::Busy);
         };
         let Ok(Ok(control)) = timeout(HANDSHAKE, connection.accept_bi()).await else {
@@ -314,39 +315,9 @@ fn list(tried: &[Tried]) -> String {
     tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Connections under way that peers made, by peer.
-#[derive(Default)]
-struct Places(Mutex<HashMap<KeyId, usize>>);
-
-impl Places {
-    fn take(self: &Arc<Self>, peer: &Peer) -> Option<Place> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        let of_peer = taken.get(&peer.root).copied().unwrap_or_default();
-        if of_peer >= CONNECTIONS_PER_PEER || (of_peer > 0 && all >= CONNECTIONS) {
-            return None;
-        }
-        taken.insert(peer.root, of_peer + 1);
-        Some(Place { places: self.clone(), peer: peer.root })
-    }
-}
-
-/// One connection's place, given back when it is dropped.
-struct Place {
-    places: Arc<Places>,
-    peer: KeyId,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.peer);
-            }
-        }
-    }
+/// Whether a peer with so many connections, where all have so many, may have one more: nobody is kept out by others.
+fn has_a_place(of_peer: usize, all: usize) -> bool {
+    of_peer < CONNECTIONS_PER_PEER && (of_peer == 0 || all < CONNECTIONS)
 }
 
 #[cfg(test)]
@@ -361,15 +332,16 @@ mod tests {
     #[test]
     fn a_peer_has_few_places_and_nobody_is_kept_out_by_others() {
         let places = Arc::new(Places::default());
+        let take = |n: u8| places.take(peer(n).root, has_a_place);
         let mut taken = Vec::new();
         for n in 0..CONNECTIONS / CONNECTIONS_PER_PEER {
-            taken.extend((0..100).filter_map(|_| places.take(&peer(n as u8))));
+            taken.extend((0..100).filter_map(|_| take(n as u8)));
         }
         assert_eq!(taken.len(), CONNECTIONS, "each peer has its four");
-        taken.push(places.take(&peer(99)).expect("the first of a peer that has none"));
-        assert!(places.take(&peer(99)).is_none(), "one, while the others have all");
+        taken.push(take(99).expect("the first of a peer that has none"));
+        assert!(take(99).is_none(), "one, while the others have all");
         taken.clear();
-        assert!(places.0.lock().unwrap().is_empty());
-        assert_eq!((0..100).filter_map(|_| places.take(&peer(1)).map(std::mem::forget)).count(), CONNECTIONS_PER_PEER);
+        assert!(places.are_free());
+        assert_eq!((0..100).filter_map(|_| take(1).map(std::mem::forget)).count(), CONNECTIONS_PER_PEER);
     }
 }

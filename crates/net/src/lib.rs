@@ -12,6 +12,7 @@ mod gate;
 pub mod host;
 mod link;
 mod pace;
+mod places;
 mod progress;
 mod receive;
 mod road;

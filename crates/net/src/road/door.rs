@@ -1,8 +1,7 @@
 //! Where a node is called by TCP: the same port as by UDP, the same TLS, and as narrow a door for strangers.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::tcp::{self, Connection};
+use crate::places::Places;
 use crate::tls::{self, ALPN_TCP};
 use crate::transport::HANDSHAKE;
 
@@ -32,7 +32,8 @@ const PORTS_TRIED: usize = 16;
 pub(crate) struct Door {
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    handshakes: Arc<Handshakes>,
+    /// Handshakes under way, by network.
+    handshakes: Arc<Places<IpAddr>>,
     down: watch::Sender<bool>,
 }
 
@@ -77,7 +78,7 @@ impl Door {
                     continue;
                 }
             };
-            let Some(place) = self.handshakes.take(from.ip()) else { continue };
+            let Some(place) = self.handshakes.take(network(from.ip()), may_shake) else { continue };
             let (acceptor, down, take) = (self.acceptor.clone(), self.down.subscribe(), take.clone());
             tokio::spawn(async move {
                 let shaken = timeout(HANDSHAKE, shake(tcp, acceptor, down)).await;
@@ -132,21 +133,9 @@ async fn farewell(mut tcp: TcpStream) {
     let _ = timeout(FAREWELL, read).await;
 }
 
-/// Handshakes under way, by address.
-#[derive(Default)]
-struct Handshakes(Mutex<HashMap<IpAddr, usize>>);
-
-impl Handshakes {
-    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
-        let from = network(from);
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        if all >= HANDSHAKES || taken.get(&from).is_some_and(|count| *count >= HANDSHAKES_PER_ADDRESS) {
-            return None;
-        }
-        *taken.entry(from).or_default() += 1;
-        Some(Place { handshakes: self.clone(), from })
-    }
+/// Whether a network with so many handshakes under way, where all have so many, may begin one more.
+fn may_shake(of_network: usize, all: usize) -> bool {
+    all < HANDSHAKES && of_network < HANDSHAKES_PER_ADDRESS
 }
 
 /// What counts as one address: whoever has an IPv6 address has 2^64 of them.
@@ -157,40 +146,23 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One handshake's place, given back when it is dropped.
-struct Place {
-    handshakes: Arc<Handshakes>,
-    from: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.handshakes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.from);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_address_has_so_many_handshakes_and_everybody_so_many() {
-        let handshakes = Arc::new(Handshakes::default());
+        let handshakes = Arc::new(Places::default());
+        let take = |address| handshakes.take(network(address), may_shake);
         let address = |n: usize| format!("2001:db8:0:{n:x}::1").parse().unwrap();
-        let mut places: Vec<_> = (0..HANDSHAKES_PER_ADDRESS).map(|_| handshakes.take(address(0))).collect();
+        let mut places: Vec<_> = (0..HANDSHAKES_PER_ADDRESS).map(|_| take(address(0))).collect();
         assert!(places.iter().all(Option::is_some));
-        assert!(handshakes.take("2001:db8::2".parse().unwrap()).is_none(), "the same network");
-        places.extend((1..=HANDSHAKES - HANDSHAKES_PER_ADDRESS).map(|n| handshakes.take(address(n))));
+        assert!(take("2001:db8::2".parse().unwrap()).is_none(), "the same network");
+        places.extend((1..=HANDSHAKES - HANDSHAKES_PER_ADDRESS).map(|n| take(address(n))));
         assert!(places.iter().all(Option::is_some));
-        assert!(handshakes.take("192.0.2.1".parse().unwrap()).is_none(), "no place is left");
+        assert!(take("192.0.2.1".parse().unwrap()).is_none(), "no place is left");
         places.clear();
-        assert!(handshakes.0.lock().unwrap().is_empty(), "every place was given back");
+        assert!(handshakes.are_free(), "every place was given back");
         let (one, same) = ("192.0.2.1".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap());
         assert_eq!(network(one), network(same));
     }
