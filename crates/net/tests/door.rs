@@ -7,6 +7,8 @@
 mod authority;
 #[path = "support/client.rs"]
 mod client;
+#[path = "support/identity.rs"]
+mod identity;
 #[path = "support/memory.rs"]
 mod memory;
 
@@ -14,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use authority::Authority;
-use client::{Client, Shows};
+use client::{Client, KNOWN, SERVER, Shows};
 use custodia_net::{ALPN, ALPN_TCP, Endpoint, Via};
 use memory::{Node, peer, transport_key};
 use rustls::crypto::aws_lc_rs::kx_group;
@@ -24,20 +26,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const KNOWN: u8 = 1;
-const SERVER: u8 = 2;
-
-/// A server that knows one client.
 fn server() -> (Endpoint, SocketAddr) {
-    let node = Node::new(Authority::new("prosecutor.example", SERVER));
-    let client = transport_key(KNOWN);
-    node.knows(client.public(), peer("forensics.example", &client));
     let any = "127.0.0.1:0".parse().unwrap();
-    let endpoint = Endpoint::bind_with_tcp(any, transport_key(SERVER), node).unwrap();
-    let address = endpoint.local_addr().unwrap();
-    let serving = endpoint.clone();
-    tokio::spawn(async move { serving.serve().await });
-    (endpoint, address)
+    client::server(|node| Endpoint::bind_with_tcp(any, transport_key(SERVER), node).unwrap())
 }
 
 fn good() -> Client {

@@ -6,6 +6,8 @@
 mod authority;
 #[path = "support/client.rs"]
 mod client;
+#[path = "support/identity.rs"]
+mod identity;
 #[path = "support/memory.rs"]
 mod memory;
 
@@ -13,27 +15,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::Authority;
-use client::{Client, Shows};
+use client::{Client, KNOWN, SERVER, Shows};
 use custodia_net::Endpoint;
-use memory::{Node, peer, transport_key};
+use memory::transport_key;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, VarInt};
 use rustls::crypto::aws_lc_rs::kx_group;
 
-const KNOWN: u8 = 1;
-const SERVER: u8 = 2;
-
-/// A server that knows one client.
 fn server() -> (Endpoint, SocketAddr) {
-    let node = Node::new(Authority::new("prosecutor.example", SERVER));
-    let client = transport_key(KNOWN);
-    node.knows(client.public(), peer("forensics.example", &client));
-    let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), transport_key(SERVER), node).unwrap();
-    let address = endpoint.local_addr().unwrap();
-    let serving = endpoint.clone();
-    tokio::spawn(async move { serving.serve().await });
-    (endpoint, address)
+    let any = "127.0.0.1:0".parse().unwrap();
+    client::server(|node| Endpoint::bind(any, transport_key(SERVER), node).unwrap())
 }
 
 /// The known client.

@@ -7,23 +7,14 @@ use std::time::Duration;
 use custodia_format::key::SigningKey;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, TransportConfig, VarInt};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::client::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+
+pub use crate::identity::Shows;
+use crate::identity::tls;
 
 /// How long anything on the wire may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a caller shows as its identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shows {
-    RawKey,
-    X509,
-    Nothing,
-}
 
 /// A caller. With a key that the node knows, and nothing else changed, it is let in.
 #[derive(Debug)]
@@ -51,17 +42,9 @@ impl Caller {
     }
 
     pub fn tls(&self) -> ClientConfig {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let key = certified(&provider, &self.key);
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer))
-            .with_client_cert_resolver(Arc::new(Resolver { key, shows: self.shows }));
+        let mut config = tls(aws_lc_rs::default_provider(), &rustls::version::TLS13, &self.key, self.shows);
         config.alpn_protocols = vec![self.alpn.clone()];
         config.enable_early_data = self.early_data;
-        config.resumption = Resumption::in_memory_sessions(16);
         config
     }
 
@@ -123,75 +106,4 @@ pub fn code(error: &ConnectionError) -> Option<u64> {
 /// The TLS alert with which the node closed, if it was one.
 pub fn alert(error: &ConnectionError) -> Option<u64> {
     code(error).filter(|code| (0x100..0x200).contains(code)).map(|code| code - 0x100)
-}
-
-/// A key as rustls takes it where it stands for itself.
-pub fn certified(provider: &CryptoProvider, key: &SigningKey) -> Arc<CertifiedKey> {
-    let prefix = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    let pkcs8 = PrivatePkcs8KeyDer::from([&prefix[..], key.seed()].concat());
-    let signer = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(pkcs8)).unwrap();
-    Arc::new(CertifiedKey::new(vec![CertificateDer::from(key.public().to_spki_der().to_vec())], signer))
-}
-
-#[derive(Debug)]
-struct Resolver {
-    key: Arc<CertifiedKey>,
-    shows: Shows,
-}
-
-impl ResolvesClientCert for Resolver {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        (self.shows != Shows::Nothing).then(|| self.key.clone())
-    }
-
-    fn only_raw_public_keys(&self) -> bool {
-        self.shows == Shows::RawKey
-    }
-
-    fn has_certs(&self) -> bool {
-        self.shows != Shows::Nothing
-    }
-}
-
-/// Believes whoever answers: it is the node that is tested.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
 }

@@ -16,7 +16,8 @@ use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use crate::caller::{certified, within};
+use crate::caller::within;
+use crate::identity::certified;
 use crate::rogue::{Inside, Rogue};
 use crate::support::Authority;
 

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub, reason = "the files of one program")]
 
+#[path = "../../../net/tests/support/identity.rs"]
+mod identity;
 #[path = "../support/mod.rs"]
 mod support;
 
