@@ -32,15 +32,6 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     call!(to, Call::Rename { from, to }, fs::rename(from, to))
 }
 
-/// Gives a file one more name.
-///
-/// # Errors
-/// `AlreadyExists`, or what the system says.
-#[inline]
-pub fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
-    call!(to, Call::Link { from, to }, fs::hard_link(from, to))
-}
-
 /// Takes a file's name away.
 ///
 /// # Errors

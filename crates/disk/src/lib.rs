@@ -14,9 +14,7 @@ mod lasting;
 pub mod watch;
 
 pub use file::File;
-pub use folder::{
-    hard_link, make_folder, remove_file, remove_folder, rename, set_mode, sync_everything, sync_file, sync_folder,
-};
+pub use folder::{make_folder, remove_file, remove_folder, rename, set_mode, sync_everything, sync_file, sync_folder};
 #[cfg(feature = "watched")]
 pub use lasting::forget;
 pub use lasting::{lasts, when_synced};

@@ -70,13 +70,6 @@ pub enum Call<'a> {
         /// The new one.
         to: &'a Path,
     },
-    /// A file gets one more name.
-    Link {
-        /// It has this one.
-        from: &'a Path,
-        /// And this one then.
-        to: &'a Path,
-    },
     /// A file loses its name.
     RemoveFile {
         /// This one.

@@ -416,7 +416,7 @@ impl Watcher for Disk {
             state.is_down = true;
             return Verdict::Fail(io::Error::other("the machine is down"));
         }
-        if state.trouble.is_full && needs_room(call, &self.root) {
+        if state.trouble.is_full && needs_room(call) {
             state.injected.full += 1;
             return Verdict::Fail(io::Error::from_raw_os_error(ENOSPC));
         }
@@ -529,12 +529,6 @@ impl Watcher for Disk {
                 }
                 state.pending.push(NameChange::Renamed { from, to, file: id });
             }
-            Call::Link { from, to } => {
-                let (Some(from), Some(to)) = (home(from), home(to)) else { return };
-                let Some(entry) = state.live.get(&from).copied() else { return };
-                state.live.insert(to.clone(), entry);
-                state.pending.push(NameChange::Made(to, entry));
-            }
             Call::RemoveFile { path } => {
                 let Some(path) = home(path) else { return };
                 state.live.remove(&path);
@@ -569,7 +563,6 @@ fn named<'a>(call: &Call<'a>) -> (&'static str, &'a Path) {
         Call::Sync { path, .. } => ("sync", path),
         Call::SyncEverything { path } => ("sync all", path),
         Call::Rename { to, .. } => ("rename", to),
-        Call::Link { to, .. } => ("link", to),
         Call::RemoveFile { path } => ("remove", path),
         Call::RemoveFolder { path } => ("remove all", path),
         Call::MakeFolder { path } => ("make folder", path),
@@ -578,13 +571,13 @@ fn named<'a>(call: &Call<'a>) -> (&'static str, &'a Path) {
     }
 }
 
-fn needs_room(call: &Call<'_>, _: &Path) -> bool {
+fn needs_room(call: &Call<'_>) -> bool {
     match call {
         Call::Open { path, .. } => !path.exists(),
         Call::Write { file, offset, bytes, .. } => {
             file.metadata().is_ok_and(|metadata| offset + bytes.len() as u64 > metadata.len())
         }
-        Call::MakeFolder { .. } | Call::Link { .. } => true,
+        Call::MakeFolder { .. } => true,
         _ => false,
     }
 }
