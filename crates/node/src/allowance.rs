@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer};
 use crate::failure::{Code, Failure};
 use crate::host::refused;
 use crate::peers::Authority;
-use crate::{Node, author};
+use crate::{Node, amount, author};
 
 /// The section `[peers]` of `custodia.toml`: what one peer may make this node keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -57,10 +57,7 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroU64
 }
 
 fn parse_bytes(text: &str) -> Result<NonZeroU64, String> {
-    let units = [('M', 20), ('G', 30), ('T', 40)];
-    let unit = units.into_iter().find_map(|(letter, shift)| Some((text.strip_suffix(letter)?, 1_u64 << shift)));
-    let (number, unit) = unit.unwrap_or((text, 1));
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).and_then(NonZeroU64::new);
+    let bytes = amount::parse(text, &['M', 'G', 'T']).and_then(NonZeroU64::new);
     bytes.ok_or_else(|| format!("\"{text}\"; it is a number of bytes above 0, as 500M, 500G or 2T"))
 }
 
@@ -211,10 +208,8 @@ fn releases(node: &Node, peer: &Authority) -> Result<Vec<Hash>, Failure> {
 
 fn unfinished(node: &Node, peer: &Authority) -> Result<BTreeSet<Hash>, Failure> {
     let mut open = BTreeSet::new();
-    let ends = [Kind::Receipt.to_string(), Kind::Refusal.to_string()];
     for release in releases(node, peer)? {
-        let answers = node.index().answers(&release)?;
-        if !answers.iter().any(|row| ends.contains(&row.kind) && author::is_own(node, row)) {
+        if !author::ends_of(node, &release)?.iter().any(|row| author::is_own(node, row)) {
             open.insert(release);
         }
     }

@@ -145,6 +145,12 @@ pub(crate) fn is_own(node: &Node, row: &Row) -> bool {
     LedgerName::parse(&row.ledger).is_ok_and(|ledger| is_ours(node, &ledger))
 }
 
+/// The receipts and refusals that answer a release: whoever signed them, they end it.
+pub(crate) fn ends_of(node: &Node, release: &Hash) -> Result<Vec<Row>, Failure> {
+    let ends = [Kind::Receipt.to_string(), Kind::Refusal.to_string()];
+    Ok(node.index().answers(release)?.into_iter().filter(|row| ends.contains(&row.kind)).collect())
+}
+
 /// Our own statements of a kind, in order.
 pub(crate) fn own_of_kind(node: &Node, kind: &Kind) -> Result<Vec<Row>, Failure> {
     let rows = node.index().of_kind(&kind.to_string())?;

@@ -5,6 +5,7 @@
 //! `format`, judgements to `verify`.
 
 mod allowance;
+mod amount;
 pub mod api;
 mod ask;
 pub mod auditors;

@@ -50,7 +50,9 @@ pub(crate) struct Online {
     /// What is to be done may be something else now.
     look: Notify,
     /// Sessions of peers that called us and are still there.
-    calls: Mutex<HashMap<KeyId, (Link, Heard)>>,
+    calls: Mutex<HashMap<KeyId, Link>>,
+    /// Who has called since the outbox looked last.
+    callers: Mutex<Vec<KeyId>>,
     /// Why the last attempt at each authority came to nothing, and when the next one is made; none after one that did not.
     failures: Mutex<HashMap<KeyId, (Failure, Instant)>>,
     wishes: watch::Sender<Wishes>,
@@ -63,12 +65,6 @@ impl std::fmt::Debug for Online {
     }
 }
 
-/// Whether the outbox has heard of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Not,
-    Of,
-}
 /// How a socket is taken.
 type Bind = fn(SocketAddr, SigningKey, Arc<dyn Host>) -> Result<Endpoint, BindError>;
 
@@ -132,9 +128,10 @@ impl Online {
         let endpoint = bind(address, keys::read(node.home(), keys::TRANSPORT)?, station)?;
         let wishes = watch::Sender::new(Wishes::of(node.home()));
         let (wake, look) = (Notify::new(), Notify::new());
-        let (calls, failures, detours) = (Mutex::default(), Mutex::default(), Detours::of(node.home()));
+        let (calls, callers, failures) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let detours = Detours::of(node.home());
         endpoint.expect_silence(detours.saved());
-        let online = Self { endpoint, watch, wake, look, calls, failures, wishes, detours };
+        let online = Self { endpoint, watch, wake, look, calls, callers, failures, wishes, detours };
         online.set_pace(node);
         Ok(Arc::new(online))
     }
@@ -198,28 +195,24 @@ impl Online {
     /// A peer has called: what waits for it can go over this session, also to who cannot be called.
     pub(crate) fn called(&self, link: Link) {
         let root = link.peer().root;
-        self.calls().insert(root, (link, Heard::Not));
+        self.calls().insert(root, link);
+        self.callers().push(root);
         self.look.notify_one();
     }
 
     /// The session of a peer that called us.
     fn call_of(&self, peer: &KeyId) -> Option<Link> {
         let mut calls = self.calls();
-        calls.retain(|_, (link, _)| !link.has_ended());
-        calls.get(peer).map(|(link, _)| link.clone())
+        calls.retain(|_, link| !link.has_ended());
+        calls.get(peer).cloned()
     }
 
-    /// Who has called since this was asked last.
-    fn new_calls(&self) -> Vec<KeyId> {
-        let mut calls = self.calls();
-        let new = calls
-            .iter_mut()
-            .filter_map(|(peer, (_, heard))| (std::mem::replace(heard, Heard::Of) == Heard::Not).then_some(*peer));
-        new.collect()
-    }
-
-    fn calls(&self) -> MutexGuard<'_, HashMap<KeyId, (Link, Heard)>> {
+    fn calls(&self) -> MutexGuard<'_, HashMap<KeyId, Link>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Vec<KeyId>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<KeyId, (Failure, Instant)>> {
@@ -285,12 +278,12 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
             });
         }
         // Who calls us is here, whatever happened when we called.
-        for peer in online.new_calls() {
+        let callers = std::mem::take(&mut *online.callers());
+        for peer in callers {
             patience.entry(peer).or_default().not_before = None;
         }
         for (peer, work) in work {
-            let waits = patience.entry(peer).or_default().not_before.filter(|at| *at > now);
-            match waits {
+            match patience.entry(peer).or_default().not_before.filter(|at| *at > now) {
                 Some(at) => next = next.min(at),
                 None => {
                     let (told, work) = watch::channel(work);
@@ -393,8 +386,7 @@ pub(crate) fn open_releases(node: &Node) -> Result<BTreeMap<KeyId, Vec<Hash>>, F
 
 /// Whether a release of ours is over: the recipient's receipt or refusal is in our ledger.
 pub(crate) fn is_answered(node: &Node, release: &Hash) -> Result<bool, Failure> {
-    let ends = [Kind::Receipt.to_string(), Kind::Refusal.to_string()];
-    Ok(node.index().answers(release)?.iter().any(|row| ends.contains(&row.kind) && !author::is_own(node, row)))
+    Ok(author::ends_of(node, release)?.iter().any(|row| !author::is_own(node, row)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! What is to be done can change while it lasts: what is queued meanwhile joins in, what is to wait is let go, and the rest
 //! goes on. An attempt that fails leaves nothing behind: what the peer has proven is proven, and the queue is the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custodia_format::Hash;
@@ -67,7 +67,9 @@ async fn hand_over(
     mut work: watch::Receiver<Work>,
 ) -> Result<Option<Failure>, Failure> {
     let mut tasks: JoinSet<Done> = JoinSet::new();
-    let mut under_way: BTreeMap<Hash, Waits> = BTreeMap::new();
+    let mut under_way: BTreeSet<Hash> = BTreeSet::new();
+    // Of them those that were told to wait, and have not ended yet.
+    let mut withdrawn: BTreeSet<Hash> = BTreeSet::new();
     // Packages that ended in this session, whatever the work that was last looked at says of them.
     let mut over: BTreeSet<Hash> = BTreeSet::new();
     // A session begins with what is owed: in one that is new it goes without being pushed.
@@ -81,15 +83,13 @@ async fn hand_over(
         if std::mem::take(&mut has_changed) {
             let now = work.borrow_and_update().clone();
             let wanted: BTreeSet<Hash> = now.releases.iter().copied().collect();
-            for (release, waits) in &mut under_way {
-                if *waits == Waits::No && !wanted.contains(release) {
+            for release in under_way.difference(&wanted) {
+                if withdrawn.insert(*release) {
                     link.withdraw(*release).await?;
-                    *waits = Waits::Yes;
                 }
             }
             for release in now.releases {
-                if !under_way.contains_key(&release) && !over.contains(&release) {
-                    under_way.insert(release, Waits::No);
+                if !over.contains(&release) && under_way.insert(release) {
                     let link = link.clone();
                     tasks.spawn(async move { Done::Package(release, link.deliver(release).await) });
                 }
@@ -109,10 +109,11 @@ async fn hand_over(
             Some(done) = tasks.join_next() => match done {
                 Err(error) => return Err(Failure::new(Code::Internal, error.to_string())),
                 Ok(Done::Package(release, outcome)) => {
-                    let waits = under_way.remove(&release);
+                    under_way.remove(&release);
+                    let was_withdrawn = withdrawn.remove(&release);
                     match outcome {
                         // It may be wanted again by now.
-                        Err(LinkError::Refused(_)) if waits == Some(Waits::Yes) => has_changed = true,
+                        Err(LinkError::Refused(_)) if was_withdrawn => has_changed = true,
                         // A refusal is an answer: it is in our ledger, and nothing is owed any more.
                         Ok(_) | Err(LinkError::Declined { .. }) => {
                             over.insert(release);
@@ -145,13 +146,6 @@ async fn hand_over(
             },
         }
     }
-}
-
-/// Whether a package that is under way was told to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    No,
-    Yes,
 }
 
 /// Calls an authority once and hands it nothing: who was met has told what it saw of our ledger, and has cosigned what it

@@ -10,9 +10,9 @@ use custodia_format::key::KeyId;
 use custodia_net::Via;
 use serde::{Deserialize, Serialize};
 
-use crate::desk;
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::{amount, desk};
 
 /// The least limit, in bytes a second: below it a peer would take a stream for one that is stuck.
 pub(crate) const LEAST_LIMIT: u64 = 32 << 10;
@@ -99,13 +99,7 @@ pub(crate) fn parse_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
     if text == "off" {
         return Ok(None);
     }
-    let (number, unit) = match text.strip_suffix(['k', 'M', 'G']) {
-        Some(number) if text.ends_with('k') => (number, 1 << 10),
-        Some(number) if text.ends_with('M') => (number, 1 << 20),
-        Some(number) => (number, 1 << 30),
-        None => (text, 1),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let bytes = amount::parse(text, &['k', 'M', 'G']);
     let bytes = bytes.filter(|bytes| *bytes >= LEAST_LIMIT).and_then(NonZeroU64::new);
     bytes
         .map(Some)
