@@ -9,7 +9,7 @@ use custodia_format::body::Body;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_format::proof::{Proof, ProofError};
-use custodia_verify::{Given, Verdict, verify};
+use custodia_verify::{Given, verify};
 
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -44,7 +44,7 @@ pub(crate) fn of_package(node: &Node, root: &Hash) -> Result<Vec<Proof>, Failure
 }
 
 /// Checks a history that a peer sent: it must be a proof of this package in which nothing was changed, and hold the
-/// release that it comes with.
+/// release that it comes with. Clocks that disagree are a finding of whoever reads it, and stop nothing.
 pub(crate) fn check(node: &Node, root: &Hash, release: &Hash, bytes: &[u8]) -> Result<(), Failure> {
     let refuse = |found: String| {
         Failure::new(Code::PeerMisbehaved, "The history that came with a release does not hold.")
@@ -60,13 +60,8 @@ pub(crate) fn check(node: &Node, root: &Hash, release: &Hash, bytes: &[u8]) -> R
     }
     let trust = node.trust()?;
     let report = verify(&Given { proof: bytes, trust: &trust, manifest: None, content: None, cores: node.cores() });
-    match report.verdict {
-        Verdict::Changed => {
-            let findings = report.findings.iter().map(|finding| finding.to_string()).collect::<Vec<_>>().join("; ");
-            Err(refuse(findings))
-        }
-        _ => Ok(()),
-    }
+    let found = report.contradictions().map(ToString::to_string).collect::<Vec<_>>();
+    if found.is_empty() { Ok(()) } else { Err(refuse(found.join("; "))) }
 }
 
 /// Whether a body is a release to this authority.

@@ -38,6 +38,11 @@ macro_rules! findings {
                 match self { $(Self::$name => Class::$class),* }
             }
 
+            /// Whether it says that clocks disagree, and nothing of signatures, ledgers, trees or bytes.
+            pub const fn is_of_clocks(self) -> bool {
+                matches!(self, Self::IntervalInverted | Self::ClockSkew | Self::ClockClaim | Self::ClockInverted)
+            }
+
             /// What it says, for people.
             pub const fn words(self) -> &'static str {
                 match self { $(Self::$name => $words),* }

@@ -4,7 +4,7 @@ use custodia_format::text::escape_untrusted;
 use serde::Serialize;
 
 use crate::case::{Chain, Shown};
-use crate::finding::Finding;
+use crate::finding::{Class, Finding};
 use crate::interval::Interval;
 
 /// What is proven, in one of four words. Never more than that.
@@ -80,6 +80,13 @@ impl Report {
             (Verdict::UnchangedWithRemarks, Strictness::Strict) => 13,
             (Verdict::UnchangedWithRemarks | Verdict::Unchanged, _) => 0,
         }
+    }
+
+    /// The findings by which something that is shown is not what was signed, whatever the clocks say: what a node must not
+    /// make and does not take. A witness whose clock is wrong makes `interval-inverted`, which a court is shown as changed;
+    /// it must not be able to stop evidence on its way (docs/spec/proof.md, step 5).
+    pub fn contradictions(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.code.class() == Class::Changed && !finding.code.is_of_clocks())
     }
 
     /// The report as one JSON document.

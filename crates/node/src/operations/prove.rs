@@ -10,7 +10,7 @@ use custodia_format::Hash;
 use custodia_format::midstate::print_midstates;
 use custodia_format::record::FileItem;
 use custodia_format::text::to_hex;
-use custodia_verify::{Given, Report, Verdict, verify};
+use custodia_verify::{Given, Report, verify};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Written;
@@ -130,11 +130,12 @@ impl Export {
     }
 }
 
-/// What every proof of ours goes through before it leaves: the verifier, with what this node believes.
+/// What every proof of ours goes through before it leaves: the verifier, with what this node believes. Clocks of others that
+/// disagree are found by whoever reads the proof, are told to whoever writes it, and do not keep it from a court.
 fn check(node: &Node, proof: &[u8], manifest: Option<&[u8]>) -> Result<Report, Failure> {
     let trust = trust_with_us(node)?;
     let report = verify(&Given { proof, trust: &trust, manifest, content: None, cores: node.cores() });
-    if report.verdict == Verdict::Changed {
+    if report.contradictions().next().is_some() {
         return Err(Failure::new(Code::SelfCheck, "The proof that was made does not pass the verifier.")
             .instead_of("a proof in which nothing was changed", findings(&report).join("; "))
             .safe("It was not written.")
