@@ -139,6 +139,7 @@ impl Endpoint {
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         transport::guard(&mut server);
         let failed = |source| BindError::Socket { address, source };
+        transport::widen(&udp);
         let runtime = quinn::default_runtime().ok_or_else(|| failed(std::io::Error::other("no runtime")))?;
         let heard = Heard::default();
         let udp = heard.on(runtime.wrap_udp_socket(udp).map_err(failed)?);

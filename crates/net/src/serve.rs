@@ -1,12 +1,13 @@
 //! Content on its way out: one data stream for one want (docs/spec/wire.md §5).
 //!
 //! A blocking thread reads ahead, the runtime writes; between them at most [`READ_AHEAD`] buffers. Nothing is copied
-//! after the read.
+//! after the read, and a buffer that was acknowledged is read into again.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use custodia_exchange::message::WantRange;
 use custodia_exchange::stream::{First, StreamHeader};
 use custodia_exchange::{CHUNK_BYTES, Code, Document, Midstates, Refused, Wanted};
@@ -89,16 +90,16 @@ async fn pump(
     // A peer that asks for much and takes little waits for itself: its readers hold threads that all share.
     let _reader = readers.acquire().await.map_err(|_| ServeError::Gone)?;
     let mut stream = connection.open_uni().await.map_err(|_| ServeError::Gone)?;
-    let (sender, mut buffers) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
+    let (sender, mut buffers) = mpsc::channel::<Bytes>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
-        let mut out = Buffers { sender, buffer: Vec::new() };
+        let mut out = Buffers { sender, free: Arc::default(), buffer: Vec::new(), filled: 0 };
         read(&mut out)?;
         out.flush()
     });
     let mut floor = Floor::new(pace);
     write(&mut stream, &throttle, &mut floor, header.to_bytes().to_vec().into(), &AtomicU64::new(0)).await?;
     while let Some(buffer) = buffers.recv().await {
-        write(&mut stream, &throttle, &mut floor, buffer.into(), &sent).await?;
+        write(&mut stream, &throttle, &mut floor, buffer, &sent).await?;
     }
     let read = reader.await.unwrap_or(Err(ServeError::Refused(Code::Internal.into())));
     match &read {
@@ -114,7 +115,7 @@ async fn write(
     stream: &mut SendStream,
     throttle: &Throttle,
     floor: &mut Floor,
-    mut bytes: bytes::Bytes,
+    mut bytes: Bytes,
     sent: &AtomicU64,
 ) -> Result<(), ServeError> {
     while !bytes.is_empty() {
@@ -131,31 +132,58 @@ async fn write(
     Ok(())
 }
 
+/// Buffers of one stream that nobody needs any more.
+type Free = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer on its way; what is acknowledged goes back, as touching fresh memory costs as much as encrypting it.
+struct Lent {
+    buffer: Vec<u8>,
+    free: Free,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.buffer));
+    }
+}
+
 /// Gathers what is read into buffers and hands them over.
 struct Buffers {
-    sender: mpsc::Sender<Vec<u8>>,
+    sender: mpsc::Sender<Bytes>,
+    free: Free,
+    /// Always of full length, so that it need not be cleared again; empty when there is none.
     buffer: Vec<u8>,
+    filled: usize,
 }
 
 impl Buffers {
-    /// Room for so many bytes more in the current buffer, which the caller fills.
+    /// Room for so many bytes more, a buffer's length at the most, which the caller fills.
     fn room(&mut self, bytes: usize) -> Result<&mut [u8], ServeError> {
-        if !self.buffer.is_empty() && self.buffer.len() + bytes > BUFFER_BYTES {
+        if self.filled + bytes > BUFFER_BYTES {
             self.flush()?;
         }
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve_exact(BUFFER_BYTES);
+        if self.buffer.is_empty() {
+            let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            self.buffer = free.unwrap_or_else(|| vec![0; BUFFER_BYTES]);
         }
-        let start = self.buffer.len();
-        self.buffer.resize(start + bytes, 0);
-        self.buffer.get_mut(start..).ok_or(ServeError::Gone)
+        let start = self.filled;
+        self.filled += bytes;
+        self.buffer.get_mut(start..self.filled).ok_or(ServeError::Gone)
     }
 
     fn flush(&mut self) -> Result<(), ServeError> {
-        if self.buffer.is_empty() {
+        if self.filled == 0 {
             return Ok(());
         }
-        self.sender.blocking_send(std::mem::take(&mut self.buffer)).map_err(|_| ServeError::Gone)
+        let lent = Lent { buffer: std::mem::take(&mut self.buffer), free: self.free.clone() };
+        let filled = Bytes::from_owner(lent).slice(..std::mem::take(&mut self.filled));
+        self.sender.blocking_send(filled).map_err(|_| ServeError::Gone)
     }
 }
 
