@@ -111,6 +111,11 @@ fn each_deviation_is_found_and_named() {
         if exit != expected || !codes(&report).contains(&case["finding"].as_str().unwrap()) {
             wrong.push(format!("{name}: expected {} {expected}, got {exit} {:?}", case["finding"], codes(&report)));
         }
+        // All that was changed is a contradiction, but for what clocks alone say.
+        let by_clocks = codes(&report).contains(&"interval-inverted") && report.contradictions().count() == 0;
+        if (report.verdict == Verdict::Changed) != (by_clocks || report.contradictions().count() > 0) {
+            wrong.push(format!("{name}: {} contradictions", report.contradictions().count()));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
