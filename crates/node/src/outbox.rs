@@ -27,7 +27,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::deadline::{self, Circumstances};
+use crate::deadline;
 use crate::failure::{Code, Failure};
 use crate::host::{Station, owed};
 use crate::watch::{News, Watch};
@@ -40,6 +40,7 @@ pub(crate) use cap::is_used_up;
 use roads::Detours;
 use round::Round;
 pub(crate) use sent::Sent;
+use tried::Attempt;
 pub(crate) use tried::{Attempts, Tried};
 pub(crate) use wishes::{Wishes, parse_cap, parse_rate, print_cap, print_rate};
 
@@ -96,14 +97,6 @@ enum Purpose {
     Deliver,
     /// It is to cosign, and to say what it knows.
     Witness,
-}
-
-/// What is written down of an attempt.
-#[derive(Debug, Clone, Copy)]
-enum Attempt {
-    Begins,
-    /// Why it came to nothing, if it did.
-    Ended(Option<Code>),
 }
 
 /// How attempts at one authority have gone.
@@ -259,55 +252,6 @@ impl Online {
     /// Gives the socket back where nothing but a question was made.
     pub(crate) async fn close(&self) {
         self.endpoint.close().await;
-    }
-
-    /// What is known of why a release has no receipt.
-    fn circumstances(&self, wishes: &Wishes, release: &Hash) -> Circumstances {
-        let held_back = match () {
-            () if wishes.is_paused(release) => Some("paused"),
-            () if self.is_used_up() => Some("cap"),
-            () => None,
-        };
-        Circumstances { attempts: self.attempts(release), held_back }
-    }
-
-    /// What was tried for a release; none where nothing was.
-    pub(crate) fn attempts(&self, release: &Hash) -> Option<Attempts> {
-        self.tried().of_release(release).cloned()
-    }
-
-    fn tried(&self) -> MutexGuard<'_, Tried> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes down that an attempt begins for these releases, or how it ended: what came to nothing by its code, what is
-    /// answered not at all.
-    async fn note(self: &Arc<Self>, node: &Arc<Node>, releases: Vec<Hash>, attempt: Attempt) {
-        if releases.is_empty() {
-            return;
-        }
-        let (online, node) = (self.clone(), node.clone());
-        let write = move || {
-            let mut tried = online.tried();
-            match attempt {
-                Attempt::Begins => tried.begins(&releases, edge::now()),
-                Attempt::Ended(code) => {
-                    if let Some(code) = code {
-                        tried.fails(&releases, code.as_str());
-                    }
-                    for release in releases {
-                        if is_answered(&node, &release)? {
-                            tried.forget(&release);
-                        }
-                    }
-                }
-            }
-            tried.save(node.home())
-        };
-        let written = tokio::task::spawn_blocking(write).await;
-        if let Ok(Err(failure)) = written {
-            tracing::warn!(%failure, "what was tried was not written down");
-        }
     }
 
     fn remember(&self, peer: KeyId, outcome: Option<(Failure, Instant)>) {

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use custodia_format::Hash;
 use custodia_format::text::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::desk;
-use crate::failure::Failure;
+use super::{Online, Wishes, is_answered};
+use crate::deadline::Circumstances;
+use crate::failure::{Code, Failure};
 use crate::home::Home;
+use crate::{Node, desk, edge};
 
 /// The attempts for each release, by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +74,65 @@ impl Tried {
 
 fn path(home: &Home) -> PathBuf {
     home.desk().join("tried.json")
+}
+
+/// What is written down of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attempt {
+    Begins,
+    /// Why it came to nothing, if it did.
+    Ended(Option<Code>),
+}
+
+impl Online {
+    /// What is known of why a release has no receipt.
+    pub(super) fn circumstances(&self, wishes: &Wishes, release: &Hash) -> Circumstances {
+        let held_back = match () {
+            () if wishes.is_paused(release) => Some("paused"),
+            () if self.is_used_up() => Some("cap"),
+            () => None,
+        };
+        Circumstances { attempts: self.attempts(release), held_back }
+    }
+
+    /// What was tried for a release; none where nothing was.
+    pub(crate) fn attempts(&self, release: &Hash) -> Option<Attempts> {
+        self.tried().of_release(release).cloned()
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Tried> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down that an attempt begins for these releases, or how it ended: what came to nothing by its code, what is
+    /// answered not at all.
+    pub(super) async fn note(self: &Arc<Self>, node: &Arc<Node>, releases: Vec<Hash>, attempt: Attempt) {
+        if releases.is_empty() {
+            return;
+        }
+        let (online, node) = (self.clone(), node.clone());
+        let write = move || {
+            let mut tried = online.tried();
+            match attempt {
+                Attempt::Begins => tried.begins(&releases, edge::now()),
+                Attempt::Ended(code) => {
+                    if let Some(code) = code {
+                        tried.fails(&releases, code.as_str());
+                    }
+                    for release in releases {
+                        if is_answered(&node, &release)? {
+                            tried.forget(&release);
+                        }
+                    }
+                }
+            }
+            tried.save(node.home())
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        if let Ok(Err(failure)) = written {
+            tracing::warn!(%failure, "what was tried was not written down");
+        }
+    }
 }
 
 #[cfg(test)]
