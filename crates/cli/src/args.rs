@@ -272,6 +272,13 @@ pub(crate) struct Send {
     /// when nothing comes back by UDP. When left out, as `queue via` says.
     #[arg(long, value_name = "auto|udp|tcp")]
     pub via: Option<String>,
+    /// Until when the receipt is to be here: a moment in UTC. When it passes without one, the node signs that it was not
+    /// received; the delivery goes on.
+    #[arg(long, value_name = "2026-12-24T12:00Z", conflicts_with = "within")]
+    pub deadline: Option<String>,
+    /// The same as a time from now on: 90m, 72h, 14d.
+    #[arg(long, value_name = "72h")]
+    pub within: Option<String>,
 }
 
 /// Which hand-over is meant.
@@ -298,6 +305,22 @@ pub(crate) enum Waiting {
     Resume(HandOver),
     /// Let it go before the others to the same recipient, which wait until it is there. `resume` takes that back.
     First(HandOver),
+    /// Until when the receipt for a hand-over is to be here. When that passes without one, the node signs and logs that it was not
+    /// received, and what was tried; the delivery goes on. Without a moment it is shown.
+    #[command(
+        after_help = "Examples:\n  custodia queue deadline 0123abcd 2026-12-24T12:00Z --to prosecutor.example\n  \
+custodia queue deadline 0123abcd --within 72h\n  custodia queue deadline 0123abcd off"
+    )]
+    Deadline {
+        #[command(flatten)]
+        which: HandOver,
+        /// The moment, in UTC; `off` for none. What was signed stays.
+        #[arg(value_name = "2026-12-24T12:00Z|off", conflicts_with = "within")]
+        deadline: Option<String>,
+        /// The same as a time from now on: 90m, 72h, 14d.
+        #[arg(long, value_name = "72h")]
+        within: Option<String>,
+    },
     /// By which road an authority is called: until something else is said. Without a road it is shown.
     #[command(
         after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto"
@@ -316,6 +339,13 @@ pub(crate) enum Waiting {
     Limit {
         /// Bytes a second from 32k on, as 256k or 2M; `off` for no limit; `config` for what custodia.toml says.
         rate: Option<String>,
+    },
+    /// How much content may leave in one day, in UTC, to all peers together: at once, and until something else is said. When it is
+    /// used up packages wait for the next day, and what is signed goes all the same. Without a cap it is shown, with what left today.
+    #[command(after_help = "Examples:\n  custodia queue cap 500M\n  custodia queue cap off")]
+    Cap {
+        /// Bytes a day from 1M on, as 500M or 2G; `off` for as many as there are.
+        cap: Option<String>,
     },
 }
 

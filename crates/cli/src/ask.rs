@@ -96,6 +96,8 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
                 legal_basis: send.legal_basis.clone(),
                 wait: send.wait,
                 via: send.via.clone(),
+                deadline: send.deadline.clone(),
+                within: send.within.clone(),
                 by: by(common, passphrase),
             })
             .await?;
@@ -130,6 +132,20 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
         Command::Queue { what: Some(Waiting::Limit { rate }), .. } => {
             let pace = call(&home, common, |_| op::QueueLimit { limit: rate.clone() }).await?;
             answer(common, &pace, say::pace)
+        }
+        Command::Queue { what: Some(Waiting::Deadline { which, deadline, within }), .. } => {
+            let asked = |_| op::QueueDeadline {
+                package: which.package.clone(),
+                to: which.to.clone(),
+                deadline: deadline.clone(),
+                within: within.clone(),
+            };
+            let transfers = call(&home, common, asked).await?;
+            answer(common, &transfers, |transfers| say::queue_why(transfers))
+        }
+        Command::Queue { what: Some(Waiting::Cap { cap }), .. } => {
+            let cap = call(&home, common, |_| op::QueueCap { cap: cap.clone() }).await?;
+            answer(common, &cap, say::cap)
         }
         Command::Queue { what: Some(Waiting::Via { to, via }), .. } => {
             let road = call(&home, common, |_| op::QueueVia { to: to.clone(), via: via.clone() }).await?;

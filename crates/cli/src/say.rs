@@ -11,7 +11,7 @@ use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
 use custodia_node::operations::answers::{
-    Bounded, CameToBe, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine,
+    Bounded, CameToBe, Cap, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine,
     Transfer, TransferState, Trusted, TrustedTsa, Written,
 };
 use indicatif::HumanBytes;
@@ -214,6 +214,13 @@ fn transfer_text(transfer: &Transfer) -> String {
         let _ =
             writeln!(text, "     Why   {}\n     Turn  {}\n     Next  {}", transfer.why, transfer.turn, transfer.next);
     }
+    if let Some(deadline) = &transfer.deadline {
+        let _ = writeln!(text, "     Due   {deadline}");
+    }
+    for missed in &transfer.not_received {
+        let signed = short(&missed.statement);
+        let _ = writeln!(text, "     Late  no receipt was here by {}; signed in statement {signed}", missed.deadline);
+    }
     if let Some(why) = &transfer.detour {
         let _ = writeln!(text, "     Road  {why}");
     }
@@ -228,6 +235,11 @@ pub(crate) fn queue_why(queue: &[Transfer]) -> String {
     let mut text = String::new();
     for one in queue {
         text += &transfer_text(one);
+        if let Some(tried) = &one.tried {
+            let code = tried.code.as_ref().map_or_else(String::new, |code| format!("; the last failure was {code}"));
+            let (first, last) = (&tried.first, &tried.last);
+            let _ = writeln!(text, "     Tried {}, from {first} to {last}{code}", count_of(tried.attempts, "time"));
+        }
         if let Some(session) = &one.session {
             let _ = writeln!(
                 text,
@@ -261,6 +273,17 @@ pub(crate) fn pace(pace: &Pace) -> String {
     let wished = pace.wished.as_deref().map_or_else(|| "nothing".to_owned(), rate);
     let configured = pace.configured.as_deref().unwrap_or("nothing");
     format!("Content leaves with {now}.\n     Asked for      {wished}\n     custodia.toml  {configured}\n")
+}
+
+/// How much content may leave in one day.
+pub(crate) fn cap(cap: &Cap) -> String {
+    let sent = HumanBytes(cap.sent);
+    let left = format!("     {} (UTC)  {sent} left so far\n", cap.day);
+    match &cap.cap {
+        None => format!("Content leaves without a cap.\n{left}"),
+        Some(text) if cap.used_up => format!("Today's {text} of content are used up; it goes on at 00:00 UTC.\n{left}"),
+        Some(text) => format!("Content leaves up to {text} a day.\n{left}"),
+    }
 }
 
 /// What others handed over.
@@ -329,6 +352,9 @@ pub(crate) fn statements(lines: &[StatementLine]) -> String {
             short(&line.digest),
             line.ledger
         );
+        if let Some(action) = &line.action {
+            let _ = writeln!(text, "{:8}says   {action}", "");
+        }
         if let Some(CameToBe { after, before }) = &line.came_to_be {
             let _ = writeln!(text, "{:26}after  {}\n{:26}before {}", "", end(after), "", end(before));
         }

@@ -78,7 +78,7 @@ fn silence_by_udp_is_no_end_and_is_said() {
     let delivery = lab.asks(&Authority::sends(&package, &prosecutor));
     assert_eq!(delivery["transfer"]["state"], "received", "{delivery}");
     let words =
-        format!("nothing came back by UDP from {} in 10 s; a firewall may drop it; going by TCP", firewall.address);
+        format!("nothing came back by UDP from {} in 3 s; a firewall may drop it; going by TCP", firewall.address);
     assert_eq!(delivery["detour"], words.as_str(), "{delivery}");
     is_delivered_once(&lab, &prosecutor, &package);
     // The next process knows, and does not wait as long for what will not come.

@@ -121,6 +121,122 @@ fn a_hand_over_waits_when_it_is_told_to_and_goes_on_where_it_was() {
     lab.fails("E-STATE", 1, &[&"queue", &"why", &kept]).says("next", "custodia send");
 }
 
+/// Lets what was counted have left on a day before all that this clock shows: as if midnight had passed.
+fn passes_midnight(of: &Authority) {
+    let path = of.home.join("desk/sent.json");
+    let mut sent: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let bytes = sent["bytes"][sent["day"].as_str().unwrap()].clone();
+    sent = serde_json::json!({ "day": "2026-11-02", "bytes": { "2026-11-02": bytes } });
+    fs::write(&path, sent.to_string()).unwrap();
+}
+
+#[test]
+fn a_day_that_is_used_up_ends_and_the_next_one_goes_on_where_it_was() {
+    const MIB: u64 = 1 << 20;
+    const BYTES: u64 = 24 * MIB;
+    let place = Place::new();
+    let (lab, prosecutor) = place.pair();
+    let package = lab.seals(&place.source(1, BYTES as usize));
+    assert_eq!(lab.asks(&[&"queue", &"cap", &"9M"])["cap"], "9M");
+    let (ours, theirs) = (lab.serves(), prosecutor.serves());
+    lab.asks(&[&"send", &package, &"--to", &prosecutor.name]);
+    let waits = until("the day is used up", || Some(why(&lab, &package)).filter(|waits| waits["capped"] == true));
+    assert_eq!((&waits["turn"], waits["paused"].as_bool()), (&Value::from("ours"), Some(false)), "{waits}");
+    let words = lab.says(&["queue", "why", &package]);
+    assert!(words.contains("today's 9M of content are used up") && words.contains("goes on at 00:00 UTC"), "{words}");
+    assert!(lab.says(&["queue"]).contains("today's 9M of content are used up"));
+    until("the session is over", || why(&lab, &package)["session"].is_null().then_some(()));
+    let first_day = proven(&prosecutor, &package);
+    // All that was let through arrived, but for the chunks that were begun.
+    assert!(first_day <= 9 * MIB && first_day > 4 * MIB, "{first_day}");
+
+    // What is signed goes on a day that is used up: a release and its consignment, a receipt.
+    let new = lab.seals(&place.source(2, 100_000));
+    lab.asks(&[&"send", &new, &"--to", &prosecutor.name]);
+    let waits = until("it is announced", || Some(why(&lab, &new)).filter(|waits| waits["state"] == "consigned"));
+    assert_eq!(waits["capped"], true, "{waits}");
+    prosecutor.asks(&Authority::sends(&prosecutor.seals(&place.source(3, 100_000)), &lab));
+
+    // It holds across a kill.
+    ours.kill();
+    let ours = lab.serves();
+    until("it is used up again", || (why(&lab, &package)["capped"] == true).then_some(()));
+    let cap = lab.asks(&[&"queue", &"cap"]);
+    assert!(cap["used_up"] == true && cap["sent"].as_u64().unwrap() <= 9 * MIB, "{cap}");
+    assert_eq!((proven(&prosecutor, &package), why(&lab, &new)["state"].as_str()), (first_day, Some("consigned")));
+
+    ours.stop();
+    passes_midnight(&lab);
+    let ours = lab.serves();
+    until("the small one is delivered", || (why(&lab, &new)["state"] == "received").then_some(()));
+    until("the next day is used up", || (why(&lab, &package)["capped"] == true).then_some(()));
+    until("more of it is proven", || (proven(&prosecutor, &package) > first_day + 4 * MIB).then_some(()));
+    assert_eq!(lab.asks(&[&"queue", &"cap", &"off"])["cap"], Value::Null);
+    until("it is delivered", || (why(&lab, &package)["state"] == "received").then_some(()));
+    ours.stop();
+    theirs.stop();
+    let told = carried(&prosecutor, &package);
+    assert_eq!((told["again"].as_u64(), told["proven"].as_u64()), (Some(0), Some(BYTES + 8)), "{told}");
+    for bad in ["500", "much", "0", "1.5G", "1023k"] {
+        lab.fails("E-USAGE", 2, &[&"queue", &"cap", &bad]).says("found", bad).says("next", "500M");
+    }
+}
+
+#[test]
+fn a_deadline_that_nobody_answers_is_signed_once_and_the_package_still_arrives() {
+    let place = Place::new();
+    let (lab, prosecutor) = place.pair();
+    let package = lab.seals(&place.source(1, 1000));
+    let ours = lab.serves();
+    lab.asks(&[&"send", &package, &"--to", &prosecutor.name, &"--within", &"3s"]);
+    assert!(lab.says(&["queue"]).contains("     Due   20"));
+    let late = until("the deadline is missed", || {
+        Some(why(&lab, &package)).filter(|waits| waits["not_received"].as_array().is_some_and(|all| all.len() == 1))
+    });
+    assert_eq!(late["not_received"][0]["deadline"], late["deadline"], "{late}");
+    assert!(late["tried"]["attempts"].as_u64().unwrap() > 0, "{late}");
+    let words = lab.says(&["queue", "why", &package]);
+    assert!(words.contains("Late  no receipt was here by 20") && words.contains("Tried "), "{words}");
+    let shown = lab.asks(&[&"show", &package]);
+    let event = shown["statements"].as_array().unwrap().iter().find(|line| line["kind"] == "event").unwrap().clone();
+    assert_eq!(event["digest"], late["not_received"][0]["statement"], "{shown}");
+    assert_eq!(event["action"], "not-received", "{shown}");
+    let leaf = event["leaf_index"].as_u64().unwrap().to_string();
+    let text = lab.says(&["ledger", "show", &leaf]);
+    assert!(text.contains("\"not-received\"") && text.contains("E-PEER-UNREACHABLE"), "{text}");
+
+    // A kill changes nothing: what was said is found in the ledger.
+    ours.kill();
+    let ours = lab.serves();
+    until("it is tried again", || {
+        Some(why(&lab, &package)).filter(|waits| waits["last_failure"]["code"] == "E-PEER-UNREACHABLE")
+    });
+    assert_eq!(lab.said_of(&package), ["seal", "release", "event"]);
+    lab.fails("E-USAGE", 2, &[&"queue", &"deadline", &package, &"2020-01-01T00:00Z"]).says("found", "2020-01-01");
+    lab.fails("E-USAGE", 2, &[&"queue", &"deadline", &package, &"tomorrow"]).says("found", "tomorrow");
+    lab.fails("E-USAGE", 2, &[&"queue", &"deadline", &package, &"--within", &"soon"]).says("expected", "72h");
+    let moved = lab.asks(&[&"queue", &"deadline", &package, &"--within", &"72h", &"--to", &prosecutor.name]);
+    assert_ne!(moved[0]["deadline"], late["deadline"], "{moved}");
+    assert_eq!(lab.asks(&[&"queue", &"deadline", &package, &"off"])[0]["deadline"], Value::Null);
+
+    // Who comes late receives all the same, and the receipt stands beside what was signed.
+    let theirs = prosecutor.serves();
+    lab.asks(&[&"queue", &"--now"]);
+    let done = until("it is delivered", || Some(why(&lab, &package)).filter(|waits| waits["state"] == "received"));
+    assert_eq!(done["not_received"], late["not_received"], "{done}");
+    let kinds = lab.said_of(&package);
+    assert_eq!(kinds.iter().filter(|kind| *kind == "event").count(), 1, "{kinds:?}");
+    lab.fails("E-STATE", 1, &[&"queue", &"deadline", &package, &"--within", &"72h"]).says("what", "over");
+    ours.stop();
+    theirs.stop();
+    for party in [&lab, &prosecutor] {
+        let proof = place.path(&format!("{}.json", party.name));
+        let written = party.asks(&[&"prove", &package, &"--out", &proof]);
+        assert!(written["verdict"].as_str().unwrap().starts_with("[OK"), "{written}");
+        party.is_sound();
+    }
+}
+
 #[test]
 fn who_is_not_there_is_said_and_when_he_is_tried_again() {
     let place = Place::new();

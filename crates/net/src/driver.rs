@@ -94,6 +94,8 @@ pub(crate) struct Driver {
     frame_bytes: usize,
     /// Close when nothing is under way.
     closing: bool,
+    /// The road leads nowhere any more.
+    moved: bool,
     /// Close with this code as soon as what was said before is out.
     last_code: Option<Code>,
 }
@@ -139,6 +141,7 @@ impl Driver {
             turns: Arc::default(),
             frame_bytes: 0,
             closing: false,
+            moved: false,
             last_code: None,
         }
     }
@@ -180,6 +183,9 @@ impl Driver {
                 return End::Misbehaved(fault);
             }
             self.tell_waiting();
+            if self.moved {
+                return End::Moved;
+            }
             if let Some(code) = self.last_code.filter(|_| self.outbox.is_empty()) {
                 return End::ByUs(code);
             }
@@ -360,6 +366,7 @@ impl Driver {
             }
             Command::Close => self.closing = true,
             Command::HangUp => self.last_code = Some(Code::Done),
+            Command::Moved => self.moved = true,
         }
         Ok(())
     }

@@ -23,6 +23,10 @@ pub enum End {
     /// The peer speaks another version of the protocol, or another protocol.
     #[error("the peer speaks another protocol version")]
     OtherProtocol,
+    /// This machine reaches the peer from another address, to which this road does not follow. What is proven is kept; try again
+    /// at once.
+    #[error("the link was lost: this machine is in another network now")]
+    Moved,
     /// The link was lost: silence, or a network that refuses. What is proven is kept; try again.
     #[error("the link was lost: {0}")]
     Lost(String),
@@ -73,7 +77,7 @@ impl End {
         match self {
             End::ByUs(code) => *code,
             End::Misbehaved(fault) => fault.code(),
-            End::ByPeer(_) | End::NotKnownThere | End::OtherProtocol | End::Lost(_) => Code::Done,
+            End::ByPeer(_) | End::NotKnownThere | End::OtherProtocol | End::Moved | End::Lost(_) => Code::Done,
         }
     }
 

@@ -1,9 +1,10 @@
 //! A node's place on the network: one UDP socket, for calling and for being called, and where it is wanted a TCP socket at the
 //! same port, for being called.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use custodia_format::key::{KeyId, PublicKey, SigningKey};
@@ -18,9 +19,10 @@ use crate::driver::{Driver, Side};
 use crate::end::End;
 use crate::gate::{Admission, Gate};
 use crate::host::{Host, Peer};
-use crate::link::Link;
+use crate::link::{Command, Link};
 use crate::places::Places;
 use crate::road::{self, Called, Calls, Connection, Door, Heard, Tried, Via, number};
+use crate::roam;
 use crate::throttle::Throttle;
 use crate::tls::{self, ALPN, ALPN_TCP, Pin, TlsSetup};
 use crate::transport::{self, CONNECTIONS, CONNECTIONS_PER_PEER, HANDSHAKE};
@@ -37,6 +39,8 @@ pub struct Endpoint {
 
 struct Inner {
     socket: quinn::Endpoint,
+    /// The same socket, to be taken up anew when this machine's address changes.
+    udp: std::net::UdpSocket,
     host: Arc<dyn Host>,
     key: SigningKey,
     gate: Arc<Gate>,
@@ -140,18 +144,20 @@ impl Endpoint {
         transport::guard(&mut server);
         let failed = |source| BindError::Socket { address, source };
         transport::widen(&udp);
-        let runtime = quinn::default_runtime().ok_or_else(|| failed(std::io::Error::other("no runtime")))?;
+        let runtime = runtime().map_err(failed)?;
         let heard = Heard::default();
-        let udp = heard.on(runtime.wrap_udp_socket(udp).map_err(failed)?);
-        let socket = quinn::Endpoint::new_with_abstract_socket(transport::endpoint(&key), Some(server), udp, runtime)
-            .map_err(failed)?;
+        let wrapped = udp.try_clone().and_then(|udp| runtime.wrap_udp_socket(udp)).map_err(failed)?;
+        let wrapped = heard.on(wrapped);
+        let socket =
+            quinn::Endpoint::new_with_abstract_socket(transport::endpoint(&key), Some(server), wrapped, runtime)
+                .map_err(failed)?;
         let down = watch::Sender::new(false);
         let door = match tcp {
             Some(tcp) => Some(Door::new(tcp, tls::server(&key, knows, ALPN_TCP)?, down.clone()).map_err(failed)?),
             None => None,
         };
         let (gate, places, throttle) = (Arc::default(), Arc::default(), Arc::default());
-        let inner = Inner { socket, host, key, gate, places, throttle, heard, door, down };
+        let inner = Inner { socket, udp, host, key, gate, places, throttle, heard, door, down };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -244,28 +250,41 @@ impl Endpoint {
         let calls = Calls { socket, heard, key, down: down.subscribe() };
         let Called { connection, detour } = calls.call(&peer, &pin, address, via).await?;
         drop(calls);
-        let via = if matches!(connection, Connection::Tcp(_)) { Via::Tcp } else { Via::Udp };
         let control = connection.open_bi().await?;
         let (connected, hello_read) = oneshot::channel();
         let (commands, told) = mpsc::channel(16);
         let (ended, end) = watch::channel(None);
+        let weak = commands.downgrade();
+        let link = Link::new(peer.clone(), commands, end).by(&connection, detour);
         let driver = Driver::new(
             connection,
             self.inner.host.clone(),
-            peer.clone(),
+            peer,
             Side::Caller,
             connected,
             self.inner.throttle.clone(),
         );
+        let moving = Moving { inner: Arc::downgrade(&self.inner), commands: weak, to: address, via: link.via() };
         tokio::spawn(async move {
-            let end = driver.run(control, told).await;
+            let end = tokio::select! {
+                end = driver.run(control, told) => end,
+                never = moving.follow() => match never {},
+            };
             let _ = ended.send(Some(end));
         });
-        let link = Link::new(peer, commands, end).by(via, detour);
         match hello_read.await {
             Ok(()) => Ok(link),
             Err(_) => Err(link.ended().await.into()),
         }
+    }
+
+    /// Lets every peer that is spoken to by QUIC hear from this machine now, under another connection id, so that they follow when
+    /// its address has become another. The port stays.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn renew(&self) -> std::io::Result<()> {
+        self.inner.renew()
     }
 
     /// Closes every connection now, telling the peers that this node goes down, and frees the socket.
@@ -280,7 +299,47 @@ impl Endpoint {
     }
 }
 
+/// Whoever watches from which address a peer is reached.
+struct Moving {
+    inner: Weak<Inner>,
+    commands: mpsc::WeakSender<Command>,
+    to: SocketAddr,
+    via: Via,
+}
+
+impl Moving {
+    /// Lets a session by QUIC be followed to each new address, and breaks one by TCP off. Never ends by itself.
+    async fn follow(self) -> Infallible {
+        let mut from = roam::source(self.to);
+        loop {
+            from = Some(roam::moves(from, || roam::source(self.to)).await);
+            tracing::info!("this machine reaches a peer from another address");
+            match self.via {
+                Via::Tcp => {
+                    if let Some(commands) = self.commands.upgrade() {
+                        let _ = commands.send(Command::Moved).await;
+                    }
+                }
+                _ => {
+                    if let Some(Err(error)) = self.inner.upgrade().map(|inner| inner.renew()) {
+                        tracing::warn!(%error, "the socket cannot be taken up anew");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<Arc<dyn quinn::Runtime>> {
+    quinn::default_runtime().ok_or_else(|| std::io::Error::other("no runtime"))
+}
+
 impl Inner {
+    fn renew(&self) -> std::io::Result<()> {
+        let wrapped = runtime()?.wrap_udp_socket(self.udp.try_clone()?)?;
+        self.socket.rebind_abstract(self.heard.on(wrapped))
+    }
+
     /// Serves one connection to its end.
     async fn take(&self, connection: Connection) {
         let close = |code: Code| connection.close(code);
@@ -296,7 +355,7 @@ impl Inner {
         let (connected, hello_read) = oneshot::channel();
         let (commands, told) = mpsc::channel(16);
         let (ended, end) = watch::channel(None);
-        let link = Link::new(peer.clone(), commands, end);
+        let link = Link::new(peer.clone(), commands, end).by(&connection, None);
         let driver = Driver::new(connection, self.host.clone(), peer, Side::Called, connected, self.throttle.clone());
         let host = self.host.clone();
         tokio::spawn(async move {

@@ -16,6 +16,7 @@ mod places;
 mod progress;
 mod receive;
 mod road;
+mod roam;
 mod serve;
 mod throttle;
 mod tls;

@@ -1,22 +1,41 @@
 //! A connection to one peer, as its user holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use custodia_exchange::{Phase, Refused};
 use custodia_format::Hash;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep};
 
 use crate::end::End;
 use crate::host::Peer;
-use crate::road::{Detour, Via};
+use crate::road::{Connection, Detour, Via};
+
+/// How long hardly anything leaves before nothing does: longer than a round trip by satellite.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long what was handed to a link may take to leave, at most. A reader lets go of one that carries nothing after a minute.
+const LEAVES: Duration = Duration::from_secs(50);
+/// Fewer frames than these are what is said, not what is sent.
+const HARDLY: u64 = 8;
 
 /// What a link's user tells the driver.
 pub(crate) enum Command {
-    Deliver { release: Hash, reply: oneshot::Sender<(Phase, u64)> },
-    Withdraw { release: Hash },
-    Push { digest: Hash, reply: oneshot::Sender<Result<(), Refused>> },
+    Deliver {
+        release: Hash,
+        reply: oneshot::Sender<(Phase, u64)>,
+    },
+    Withdraw {
+        release: Hash,
+    },
+    Push {
+        digest: Hash,
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
     Close,
     HangUp,
+    /// This machine's address is another one, and the road does not follow.
+    Moved,
 }
 
 /// A connection to a peer whose hello was read.
@@ -30,6 +49,8 @@ pub struct Link {
     end: watch::Receiver<Option<End>>,
     via: Via,
     detour: Option<Arc<Detour>>,
+    /// The road, where it says how much leaves.
+    road: Option<quinn::Connection>,
 }
 
 /// A package that the peer holds: its receipt is on our disk.
@@ -64,12 +85,32 @@ pub enum LinkError {
 
 impl Link {
     pub(crate) fn new(peer: Peer, commands: mpsc::Sender<Command>, end: watch::Receiver<Option<End>>) -> Self {
-        Self { peer: Arc::new(peer), commands, end, via: Via::Udp, detour: None }
+        Self { peer: Arc::new(peer), commands, end, via: Via::Udp, detour: None, road: None }
     }
 
-    pub(crate) fn by(mut self, via: Via, detour: Option<Detour>) -> Self {
-        (self.via, self.detour) = (via, detour.map(Arc::new));
+    pub(crate) fn by(mut self, road: &Connection, detour: Option<Detour>) -> Self {
+        (self.via, self.road) = match road {
+            Connection::Quic(connection) => (Via::Udp, Some(connection.clone())),
+            Connection::Tcp(_) => (Via::Tcp, None),
+        };
+        self.detour = detour.map(Arc::new);
         self
+    }
+
+    /// Waits until what data streams were handed has left, while nothing more is: when hardly a frame leaves in a second. A
+    /// session in which we also fetch says little; then it is waited for [`LEAVES`] and no longer.
+    pub async fn falls_silent(&self) {
+        let Some(road) = &self.road else { return sleep(SILENCE).await };
+        let frames = || road.stats().frame_tx.stream;
+        let until = Instant::now() + LEAVES;
+        let mut before = frames();
+        while Instant::now() < until && !self.has_ended() {
+            sleep(SILENCE).await;
+            let now = frames();
+            if now.saturating_sub(std::mem::replace(&mut before, now)) < HARDLY {
+                return;
+            }
+        }
     }
 
     /// The road that it goes by: [`Via::Udp`] or [`Via::Tcp`].

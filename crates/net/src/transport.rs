@@ -145,7 +145,8 @@ pub(crate) fn guard(config: &mut quinn::ServerConfig) {
     config
         // Content travels from whoever calls; what answers is small.
         .transport_config(transport(Road::Network))
-        .migration(false)
+        // A caller whose address changes is followed: it proves in the session that it is the same (RFC 9000 §9).
+        .migration(true)
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);

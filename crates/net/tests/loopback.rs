@@ -118,7 +118,14 @@ async fn a_package_is_delivered_whole(via: Via) {
     for (record, item) in (1..).zip(&items) {
         assert!(transfer.state.lock().unwrap().bytes[&record] == item.bytes, "record {record}");
     }
-    assert!(b.node.authority.lock().unwrap().settled.contains(&delivered.receipt));
+    // The receipt is here before the other side hears that it is.
+    let is_settled = || b.node.authority.lock().unwrap().settled.contains(&delivered.receipt);
+    let settled = async {
+        while !is_settled() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap();
     assert_eq!(link.close().await, End::ByUs(Code::Done));
     let phases: Vec<Phase> = a
         .node

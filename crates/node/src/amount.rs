@@ -10,3 +10,10 @@ pub(crate) fn parse(text: &str, units: &[char]) -> Option<u64> {
     let (number, unit) = known.into_iter().find_map(of_unit).unwrap_or((text, 1));
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
+
+/// An amount as [`parse`] reads it, in the largest of these units that leaves nothing over.
+pub(crate) fn print(bytes: u64, units: &[char]) -> String {
+    let fits = |(letter, shift): &(char, u32)| bytes > 0 && units.contains(letter) && bytes.is_multiple_of(1 << shift);
+    let unit = UNITS.into_iter().rev().find(fits);
+    unit.map_or_else(|| bytes.to_string(), |(letter, shift)| format!("{}{letter}", bytes >> shift))
+}

@@ -15,6 +15,7 @@ mod claims;
 pub mod config;
 mod convert;
 mod copying;
+mod deadline;
 mod desk;
 mod dossier;
 mod edge;

@@ -5,11 +5,14 @@
 //! between attempts lives in memory. Those to whom nothing is owed are called by the witness round.
 
 mod attempt;
+mod cap;
 mod roads;
 mod round;
+mod sent;
+mod tried;
 mod wishes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +22,12 @@ use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::key::{KeyId, SigningKey};
 use custodia_format::kind::Kind;
-use custodia_net::{BindError, Endpoint, Host, Link, Peer};
+use custodia_net::{BindError, Endpoint, Host, Link, Peer, Via};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::deadline;
 use crate::failure::{Code, Failure};
 use crate::host::{Station, owed};
 use crate::watch::{News, Watch};
@@ -31,9 +35,14 @@ use crate::{Node, author, edge, keys, proofs};
 
 use attempt::attempt;
 pub(crate) use attempt::greet;
+use cap::Count;
+pub(crate) use cap::is_used_up;
 use roads::Detours;
 use round::Round;
-pub(crate) use wishes::{Wishes, parse_rate, print_rate};
+pub(crate) use sent::Sent;
+use tried::Attempt;
+pub(crate) use tried::{Attempts, Tried};
+pub(crate) use wishes::{Wishes, parse_cap, parse_rate, print_cap, print_rate};
 
 /// How long an outbox without work sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -57,6 +66,8 @@ pub(crate) struct Online {
     failures: Mutex<HashMap<KeyId, (Failure, Instant)>>,
     wishes: watch::Sender<Wishes>,
     detours: Detours,
+    count: Count,
+    tried: Mutex<Tried>,
 }
 
 impl std::fmt::Debug for Online {
@@ -75,6 +86,8 @@ struct Work {
     releases: Vec<Hash>,
     /// Statements.
     owed: Vec<Hash>,
+    /// By which road it is to be called.
+    via: Via,
 }
 
 /// Why an authority is called.
@@ -114,6 +127,7 @@ impl Online {
         node.set_online(Some(online.clone()));
         tokio::spawn(run(node.clone(), online.clone()));
         tokio::spawn(keep_pace(node.clone(), online.clone()));
+        tokio::spawn(cap::keep(node.clone(), online.clone()));
         online
     }
 
@@ -131,7 +145,13 @@ impl Online {
         let (calls, callers, failures) = (Mutex::default(), Mutex::default(), Mutex::default());
         let detours = Detours::of(node.home());
         endpoint.expect_silence(detours.saved());
-        let online = Self { endpoint, watch, wake, look, calls, callers, failures, wishes, detours };
+        if wishes.borrow().cap.is_some() {
+            // Nothing leaves before it is counted.
+            endpoint.throttle().allow(Some(0), 0);
+        }
+        let count = Count::of(node.home());
+        let tried = Mutex::new(Tried::of(node.home()));
+        let online = Self { endpoint, watch, wake, look, calls, callers, failures, wishes, detours, count, tried };
         online.set_pace(node);
         Ok(Arc::new(online))
     }
@@ -224,6 +244,9 @@ impl Online {
         node.set_online(None);
         self.wake.notify_one();
         self.close().await;
+        if let Err(failure) = self.count.close(node.home(), self.endpoint.throttle(), edge::now()) {
+            tracing::warn!(%failure, "what left today was not written down to the last byte");
+        }
     }
 
     /// Gives the socket back where nothing but a question was made.
@@ -259,19 +282,33 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
     let mut under_way: BTreeMap<KeyId, watch::Sender<Work>> = BTreeMap::new();
     while node.online().is_some_and(|now| Arc::ptr_eq(&now, &online)) {
         let (looked, began, wishes) = (node.clone(), round.began(), online.wishes.borrow().clone());
-        let look = move || Ok((work(&looked, &wishes)?, Round::lacking(&looked, began)));
+        let asked = online.clone();
+        let look = move || {
+            let deadline =
+                deadline::tell_missed(&looked, &wishes, edge::now(), |release| asked.circumstances(&wishes, release));
+            Ok((work(&looked, &wishes, asked.is_used_up())?, Round::lacking(&looked, began), deadline))
+        };
         let found = tokio::task::spawn_blocking(look).await;
         let found = found.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
-        let (mut work, lacking) = found.unwrap_or_else(|failure| {
+        let (mut work, lacking, deadline) = found.unwrap_or_else(|failure| {
             tracing::error!(%failure, "what is queued cannot be read");
-            (BTreeMap::new(), Vec::new())
+            (BTreeMap::new(), Vec::new(), None)
         });
         let now = Instant::now();
         let mut next = now + round.interval().map_or(IDLE, |interval| interval.min(IDLE));
+        if let Some(deadline) = deadline {
+            // A moment later: the clock is read in whole seconds.
+            let seconds = u64::try_from(deadline.unix() - edge::now().unix()).unwrap_or_default() + 1;
+            next = next.min(now + Duration::from_secs(seconds));
+        }
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
         for (peer, told) in &under_way {
             let work = work.remove(peer).unwrap_or_default();
             told.send_if_modified(|before| {
                 *before != work && {
+                    let releases = |work: &Work| work.releases.iter().copied().collect::<BTreeSet<Hash>>();
+                    joined.extend(releases(&work).difference(&releases(before)));
+                    left.extend(releases(before).difference(&releases(&work)));
                     *before = work;
                     true
                 }
@@ -286,6 +323,7 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
             match patience.entry(peer).or_default().not_before.filter(|at| *at > now) {
                 Some(at) => next = next.min(at),
                 None => {
+                    joined.extend(&work.releases);
                     let (told, work) = watch::channel(work);
                     under_way.insert(peer, told);
                     let (node, online) = (node.clone(), online.clone());
@@ -293,6 +331,8 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
                 }
             }
         }
+        online.note(&node, joined, Attempt::Begins).await;
+        online.note(&node, left, Attempt::Ended(None)).await;
         // Whoever is called for a delivery cosigns at that.
         let lacking: Vec<KeyId> = lacking.into_iter().filter(|peer| !under_way.contains_key(peer)).collect();
         for peer in round.due(&lacking, now) {
@@ -318,12 +358,14 @@ async fn run(node: Arc<Node>, online: Arc<Online>) {
                     round.ended(&peer, outcome.is_ok(), Instant::now());
                 }
                 (Purpose::Deliver, Ok(())) => {
-                    under_way.remove(&peer);
+                    let releases = under_way.remove(&peer).map(|told| told.borrow().releases.clone());
+                    online.note(&node, releases.unwrap_or_default(), Attempt::Ended(None)).await;
                     patience.remove(&peer);
                     online.remember(peer, None);
                 }
                 (Purpose::Deliver, Err(failure)) => {
-                    under_way.remove(&peer);
+                    let releases = under_way.remove(&peer).map(|told| told.borrow().releases.clone());
+                    online.note(&node, releases.unwrap_or_default(), Attempt::Ended(Some(failure.code))).await;
                     let patience = patience.entry(peer).or_default();
                     patience.failures = patience.failures.saturating_add(1);
                     let seconds = wait_seconds(patience.failures);
@@ -346,24 +388,32 @@ fn wait_seconds(failures: u32) -> u64 {
     wait + jitter
 }
 
-/// Who must still get what, but for what is to wait.
-fn work(node: &Node, wishes: &Wishes) -> Result<BTreeMap<KeyId, Work>, Failure> {
+/// Who must still get what, but for what is to wait. On a day that is used up what is new is announced, and no more.
+fn work(node: &Node, wishes: &Wishes, is_used_up: bool) -> Result<BTreeMap<KeyId, Work>, Failure> {
     let mut all: BTreeMap<KeyId, Work> = BTreeMap::new();
     for (peer, mut releases) in open_releases(node)? {
         releases.retain(|release| !wishes.is_paused(release));
+        if is_used_up {
+            releases = releases
+                .into_iter()
+                .filter_map(|release| unannounced(node, release).transpose())
+                .collect::<Result<_, _>>()?;
+        }
         // While one goes first, the others to this peer wait; what is proven of them stays proven.
         if releases.iter().any(|release| wishes.is_first(release)) {
             releases.retain(|release| wishes.is_first(release));
         }
         if !releases.is_empty() {
-            all.entry(peer).or_default().releases = releases;
+            let via = wishes.via(&peer, &releases);
+            all.insert(peer, Work { releases, via, owed: Vec::new() });
         }
     }
     for authority in node.peers().all() {
         let peer = Peer { root: authority.root, name: authority.name.clone() };
         let owed = owed(node, &peer)?;
         if !owed.is_empty() {
-            all.entry(authority.root).or_default().owed = owed;
+            let via = wishes.via(&authority.root, &[]);
+            all.entry(authority.root).or_insert_with(|| Work { via, ..Work::default() }).owed = owed;
         }
     }
     Ok(all)
@@ -382,6 +432,14 @@ pub(crate) fn open_releases(node: &Node) -> Result<BTreeMap<KeyId, Vec<Hash>>, F
         }
     }
     Ok(open)
+}
+
+/// A release of ours, where its recipient has not consigned it.
+fn unannounced(node: &Node, release: Hash) -> Result<Option<Hash>, Failure> {
+    let answers = node.index().answers(&release)?;
+    let is_consigned =
+        answers.iter().any(|row| row.kind == Kind::Consignment.to_string() && !author::is_own(node, row));
+    Ok((!is_consigned).then_some(release))
 }
 
 /// Whether a release of ours is over: the recipient's receipt or refusal is in our ledger.

@@ -248,7 +248,17 @@ impl Setting {
         let name = self.peers.get(to).ok_or("no such peer")?.name.to_string();
         let (purpose, legal_basis) = ("trial".to_owned(), "order".to_owned());
         let by = op::Decider::default();
-        let send = op::Send { package: root.to_string(), to: name, purpose, legal_basis, wait: false, via: None, by };
+        let send = op::Send {
+            package: root.to_string(),
+            to: name,
+            purpose,
+            legal_basis,
+            wait: false,
+            via: None,
+            deadline: None,
+            within: None,
+            by,
+        };
         let release = party.perform(send)?.transfer.release;
         let digest = Hash::from_hex(&release).ok_or("a release without digest")?;
         self.releases.push(Release { digest, from, to, package });

@@ -402,7 +402,8 @@ impl Authority {
         }
     }
 
-    /// All that lies in the home, but for what is rebuilt or belongs to a process: `index/`, `lock`, `node.sock`.
+    /// All that lies in the home, but for what is rebuilt or belongs to a process: `index/`, `lock`, `node.sock`; and what a running
+    /// node counts: its attempts, and what left.
     pub fn disk(&self) -> BTreeMap<PathBuf, (u64, Option<Hash>)> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.home.clone()];
@@ -410,7 +411,10 @@ impl Authority {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let below = path.strip_prefix(&self.home).unwrap().to_owned();
-                if ["index", "lock", "node.sock"].iter().any(|left_out| below == Path::new(left_out)) {
+                if ["index", "lock", "node.sock", "desk/tried.json", "desk/sent.json"]
+                    .iter()
+                    .any(|left_out| below == Path::new(left_out))
+                {
                     continue;
                 }
                 // A running node renames its temporary files away: what is gone by now was not there.

@@ -1,6 +1,7 @@
-//! Calling a peer: by UDP, by TCP, or by TCP after nothing came back by UDP (docs/spec/wire.md §8).
+//! Calling a peer: by UDP, by TCP, or by TCP beside UDP when nothing comes back (docs/spec/wire.md §8).
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::door::finished;
-use super::heard::{Heard, refused};
+use super::heard::{Heard, Listening, refused};
 use super::{Connection, Via, tcp};
 use crate::end::{End, end_of_tls};
 use crate::endpoint::ConnectError;
@@ -24,6 +25,10 @@ use crate::transport::{self, HANDSHAKE, Road};
 
 /// How long TCP is tried only to tell a firewall from a peer that is not there.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// How long UDP is called alone: what answers by it does so in a round trip, also by satellite. Then TCP is called beside it, as
+/// RFC 8305 §5 does with addresses.
+const HEAD_START: Duration = Duration::from_secs(3);
 
 /// How long silence is listened to where there was nothing but silence the last time, and TCP led on.
 const KNOWN_SILENCE: Duration = Duration::from_secs(2);
@@ -122,34 +127,99 @@ impl Calls<'_> {
         address: SocketAddr,
         via: Via,
     ) -> Result<Called, ConnectError> {
-        let mut tried = Vec::new();
-        if via != Via::Tcp {
-            let is_known = via == Via::Auto && self.heard.expects_silence(address);
-            match self.udp(peer, pin, address, if is_known { KNOWN_SILENCE } else { HANDSHAKE }).await {
-                Ok(connection) => {
-                    self.heard.expect_silence(address, false);
-                    return Ok(Called { connection: Connection::Quic(connection), detour: None });
+        let answer = match via {
+            Via::Tcp => return self.by_tcp(address, None, self.tcp(peer, pin, address, HANDSHAKE).await),
+            Via::Auto if !self.heard.expects_silence(address) => return self.by_both(peer, pin, address).await,
+            Via::Auto => match self.by_udp(address, self.udp(peer, pin, address, KNOWN_SILENCE).await) {
+                Ok(done) => return done,
+                Err(answer) => {
+                    return self.by_tcp(address, Some(answer), self.tcp(peer, pin, address, HANDSHAKE).await);
                 }
-                Err(Failed::Answered(error)) => return Err(error),
-                Err(Failed::NoAnswer(answer)) => tried.push(Tried { via: Via::Udp, answer }),
+            },
+            Via::Udp => match self.by_udp(address, self.udp(peer, pin, address, HANDSHAKE).await) {
+                Ok(done) => return done,
+                Err(answer) => answer,
+            },
+        };
+        let tcp_answers = matches!(answer, NoAnswer::Silence(_))
+            && timeout(LOOK, TcpStream::connect(address)).await.is_ok_and(|connected| connected.is_ok());
+        Err(ConnectError::Unreachable { address, tried: vec![Tried { via: Via::Udp, answer }], tcp_answers })
+    }
+
+    /// Calls by UDP, and beside it by TCP when nothing has come back for a while. The first that answers is taken; what has begun
+    /// to answer by UDP is waited for.
+    async fn by_both(&self, peer: &Peer, pin: &Arc<Pin>, address: SocketAddr) -> Result<Called, ConnectError> {
+        let heard = self.heard.from(address);
+        let mut udp = pin!(self.udp(peer, pin, address, HANDSHAKE));
+        let ended = tokio::select! {
+            udp = &mut udp => Some(udp),
+            () = silence(&heard, HEAD_START) => None,
+        };
+        if let Some(udp) = ended {
+            return match self.by_udp(address, udp) {
+                Ok(done) => done,
+                Err(answer) => self.by_tcp(address, Some(answer), self.tcp(peer, pin, address, HANDSHAKE).await),
+            };
+        }
+        // Where both are silent both end at the same time.
+        let mut tcp = pin!(self.tcp(peer, pin, address, HANDSHAKE.saturating_sub(HEAD_START)));
+        let mut shaken = None;
+        let answer = loop {
+            tokio::select! {
+                udp = &mut udp => match self.by_udp(address, udp) {
+                    Ok(done) => return done,
+                    Err(answer) => break answer,
+                },
+                tcp = &mut tcp, if shaken.is_none() => {
+                    if tcp.is_ok() && !heard.anything() {
+                        return self.by_tcp(address, Some(NoAnswer::Silence(HEAD_START)), tcp);
+                    }
+                    shaken = Some(tcp);
+                }
             }
-        }
-        if via == Via::Udp {
-            let tcp_answers = tried.iter().any(|tried| matches!(tried.answer, NoAnswer::Silence(_)))
-                && timeout(LOOK, TcpStream::connect(address)).await.is_ok_and(|connected| connected.is_ok());
-            return Err(ConnectError::Unreachable { address, tried, tcp_answers });
-        }
-        match self.tcp(peer, pin, address).await {
+        };
+        let tcp = match shaken {
+            Some(tcp) => tcp,
+            None => tcp.await,
+        };
+        self.by_tcp(address, Some(answer), tcp)
+    }
+
+    /// What a call by UDP came to; why there was no answer, where another road may lead somewhere.
+    fn by_udp(
+        &self,
+        address: SocketAddr,
+        shaken: Result<quinn::Connection, Failed>,
+    ) -> Result<Result<Called, ConnectError>, NoAnswer> {
+        match shaken {
             Ok(connection) => {
-                let detour = tried.pop().map(|tried| Detour { address, udp: tried.answer });
-                if detour.as_ref().is_some_and(|detour| matches!(detour.udp, NoAnswer::Silence(_))) {
+                self.heard.expect_silence(address, false);
+                Ok(Ok(Called { connection: Connection::Quic(connection), detour: None }))
+            }
+            Err(Failed::Answered(error)) => Ok(Err(error)),
+            Err(Failed::NoAnswer(answer)) => Err(answer),
+        }
+    }
+
+    /// What a call by TCP came to, and what came of it by UDP where that was tried.
+    fn by_tcp(
+        &self,
+        address: SocketAddr,
+        udp: Option<NoAnswer>,
+        shaken: Result<tcp::Connection, Failed>,
+    ) -> Result<Called, ConnectError> {
+        match shaken {
+            Ok(connection) => {
+                if matches!(udp, Some(NoAnswer::Silence(_))) {
                     self.heard.expect_silence(address, true);
                 }
+                let detour = udp.map(|udp| Detour { address, udp });
                 Ok(Called { connection: Connection::Tcp(connection), detour })
             }
             Err(Failed::Answered(error)) => Err(error),
             Err(Failed::NoAnswer(answer)) => {
-                tried.push(Tried { via: Via::Tcp, answer });
+                let udp = udp.map(|answer| Tried { via: Via::Udp, answer });
+                let tried = udp.into_iter().chain([Tried { via: Via::Tcp, answer }]).collect();
                 Err(ConnectError::Unreachable { address, tried, tcp_answers: false })
             }
         }
@@ -170,15 +240,9 @@ impl Calls<'_> {
         let heard = self.heard.from(address);
         let connecting = self.socket.connect_with(config, address, NO_NAME);
         let connecting = connecting.map_err(|error| Failed::NoAnswer(NoAnswer::Other(error.to_string())))?;
-        let silence = async {
-            tokio::time::sleep(patience).await;
-            if heard.anything() {
-                std::future::pending().await
-            }
-        };
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE, connecting) => shaken,
-            () = silence => return Err(Failed::NoAnswer(NoAnswer::Silence(patience))),
+            () = silence(&heard, patience) => return Err(Failed::NoAnswer(NoAnswer::Silence(patience))),
             error = refused(address) => return Err(Failed::NoAnswer(answer_of(&error))),
         };
         match shaken {
@@ -194,15 +258,22 @@ impl Calls<'_> {
         }
     }
 
-    async fn tcp(&self, peer: &Peer, pin: &Arc<Pin>, address: SocketAddr) -> Result<tcp::Connection, Failed> {
+    /// `patience` is for silence, as with UDP.
+    async fn tcp(
+        &self,
+        peer: &Peer,
+        pin: &Arc<Pin>,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<tcp::Connection, Failed> {
         let crypto = tls::client(self.key, pin, ALPN_TCP).map_err(ConnectError::from)?;
         let name = ServerName::try_from(NO_NAME).expect("the name is one of the DNS");
         let until = tokio::time::Instant::now() + HANDSHAKE;
         let no_answer = |answer| Err(Failed::NoAnswer(answer));
-        let stream = match timeout_at(until, TcpStream::connect(address)).await {
+        let stream = match timeout(patience, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return no_answer(answer_of(&error)),
-            Err(_) => return no_answer(NoAnswer::Silence(HANDSHAKE)),
+            Err(_) => return no_answer(NoAnswer::Silence(patience)),
         };
         if let Err(error) = tcp::prepare(&stream) {
             return no_answer(answer_of(&error));
@@ -220,6 +291,14 @@ impl Calls<'_> {
             (None, Some(end)) => Failed::Answered(end.into()),
             (None, None) => Failed::NoAnswer(NoAnswer::Other(format!("who answers shakes no hands: {error}"))),
         })
+    }
+}
+
+/// Waits so long, and for ever where something came back meanwhile.
+async fn silence(heard: &Listening, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    if heard.anything() {
+        std::future::pending().await
     }
 }
 

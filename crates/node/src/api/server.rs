@@ -38,6 +38,8 @@ pub fn router(node: Arc<Node>) -> Router {
         op::Queue,
         op::QueueWhy,
         op::QueueOrder,
+        op::QueueCap,
+        op::QueueDeadline,
         op::QueueLimit,
         op::QueueVia,
         op::Inbox,

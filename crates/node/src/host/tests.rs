@@ -1,6 +1,7 @@
 //! Two nodes by hand, without a network: what each takes of the other, and what it does not.
 
 mod answers;
+mod deadlines;
 mod generations;
 mod gossip;
 
@@ -103,7 +104,17 @@ impl Party {
         let by = op::Decider::default();
         let to = to.as_peer().name.to_string();
         let (purpose, legal_basis) = ("trial".to_owned(), "order".to_owned());
-        let send = op::Send { package: package.to_owned(), to, purpose, legal_basis, wait: false, via: None, by };
+        let send = op::Send {
+            package: package.to_owned(),
+            to,
+            purpose,
+            legal_basis,
+            wait: false,
+            via: None,
+            deadline: None,
+            within: None,
+            by,
+        };
         Hash::from_hex(&self.perform(send).transfer.release).unwrap()
     }
 }

@@ -53,12 +53,47 @@ pub struct Transfer {
     /// Whether somebody said that it is to wait.
     #[serde(default)]
     pub paused: bool,
+    /// Until when its receipt is to be here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// The deadlines that passed without one, as this node signed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_received: Vec<NotReceived>,
+    /// What was tried since the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<TriedSoFar>,
+    /// Whether it waits for the next day, because as much left today as may.
+    #[serde(default)]
+    pub capped: bool,
     /// Why the last session with the recipient went by TCP, where UDP was tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detour: Option<String>,
     /// What the session with the recipient waits for, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionWaits>,
+}
+
+/// A deadline that passed without a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotReceived {
+    /// By when.
+    pub deadline: String,
+    /// The digest of the statement that says so.
+    pub statement: String,
+}
+
+/// Attempts to hand something over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedSoFar {
+    /// How many there were.
+    pub attempts: u64,
+    /// When the first one began.
+    pub first: String,
+    /// When the last one began.
+    pub last: String,
+    /// Why the last one came to nothing that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// What a session waits for.
@@ -83,6 +118,19 @@ pub struct Pace {
     pub wished: Option<String>,
     /// What `custodia.toml` says.
     pub configured: Option<String>,
+}
+
+/// How much content may leave in one day, and what left today.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cap {
+    /// Bytes a day, as `500M`; none: as many as there are.
+    pub cap: Option<String>,
+    /// The day, in UTC, by this machine's clock.
+    pub day: String,
+    /// Bytes of content that left on it.
+    pub sent: u64,
+    /// Whether content waits for the next day.
+    pub used_up: bool,
 }
 
 /// By which road an authority is called.
@@ -173,6 +221,9 @@ pub struct StatementLine {
     pub digest: String,
     /// Its kind.
     pub kind: String,
+    /// What was done, where it is an event; only where one package is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// The ledger of its issuer.
     pub ledger: String,
     /// Its number in its issuer's chain on the package.

@@ -124,12 +124,21 @@ fn bounded(node: &Node, root: &Hash) -> Result<Vec<StatementLine>, Failure> {
         bound.as_ref().map(|bound| Bounded { time: bound.time.to_string(), by: bound.by.clone() })
     };
     let came_to_be = |interval: &&Interval| CameToBe { after: bound(&interval.lower), before: bound(&interval.upper) };
-    let lines = node.index().of_package(root)?.iter().map(line).collect::<Vec<_>>().into_iter();
-    let lines = lines.map(|line| {
+    let lines = node.index().of_package(root)?.into_iter().map(|row| {
+        let line = line(&row);
         let came_to_be = intervals.get(line.digest.as_str()).map(came_to_be);
-        StatementLine { came_to_be, ..line }
+        let action = if row.kind == Kind::Event.to_string() { action(node, &row)? } else { None };
+        Ok(StatementLine { came_to_be, action, ..line })
     });
-    Ok(lines.collect())
+    lines.collect()
+}
+
+/// What an event says was done.
+fn action(node: &Node, row: &Row) -> Result<Option<String>, Failure> {
+    Ok(match author::statement(node, &row.digest)?.map(|statement| statement.body) {
+        Some(Body::Event(event)) => Some(event.action.to_string()),
+        _ => None,
+    })
 }
 
 /// A row as people see it.
@@ -138,6 +147,7 @@ pub(crate) fn line(row: &Row) -> StatementLine {
         leaf_index: row.leaf_index,
         digest: row.digest.to_string(),
         kind: row.kind.clone(),
+        action: None,
         ledger: row.ledger.clone(),
         sequence: row.sequence,
         package: row.package.map(|root| root.to_string()),

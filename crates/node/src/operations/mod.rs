@@ -26,7 +26,7 @@ pub use doctor::Doctor;
 pub use inbox::{Inbox, Show};
 pub use ledger::{LedgerCheckpoint, LedgerFsck, LedgerFsckStop, LedgerList, LedgerProve, LedgerShow, LedgerTimestamp};
 pub use prove::{Export, Prove};
-pub use queue::{Order, Queue, QueueLimit, QueueOrder, QueueVia, QueueWhy};
+pub use queue::{Order, Queue, QueueCap, QueueDeadline, QueueLimit, QueueOrder, QueueVia, QueueWhy};
 pub use seal::Seal;
 pub use send::Send;
 pub use succeed::{Succession, succeed};

@@ -8,15 +8,16 @@ use custodia_format::body::Body;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_format::statement::Statement;
+use custodia_format::text::Time;
 use custodia_index::Row;
 use custodia_net::Via;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Pace, Road, SessionWaits, Transfer, TransferState};
+use super::answers::{Cap, NotReceived, Pace, Road, SessionWaits, Transfer, TransferState, TriedSoFar};
 use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
-use crate::outbox::{Wishes, parse_rate, print_rate};
-use crate::{Node, author, packages, proofs};
+use crate::outbox::{Sent, Tried, Wishes, is_answered, is_used_up, parse_cap, parse_rate, print_cap, print_rate};
+use crate::{Node, author, deadline, edge, packages, proofs};
 
 /// What was handed over, and how far it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,6 +103,55 @@ pub enum Order {
     First,
 }
 
+/// Until when the receipt for a hand-over is to be here.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueDeadline {
+    /// The package, by a prefix of its id.
+    pub package: String,
+    /// To whom, by the name in the trust file; to everybody when nobody is named.
+    pub to: Option<String>,
+    /// The moment, as `2026-12-24T12:00Z`, or `off` for none.
+    pub deadline: Option<String>,
+    /// The time from now on, as `72h`. Only asked when both are absent.
+    pub within: Option<String>,
+}
+
+impl Operation for QueueDeadline {
+    const NAME: &'static str = "queue/deadline";
+    type Answer = Vec<Transfer>;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Vec<Transfer>, Failure> {
+        let is_off = self.deadline.as_deref() == Some("off");
+        let moment = self.deadline.as_deref().filter(|_| !is_off);
+        let deadline = deadline::parse(moment, self.within.as_deref())?;
+        let rows = handed_over(node, &self.package, self.to.as_deref())?;
+        if deadline.is_some() || is_off {
+            let mut open = Vec::new();
+            for row in &rows {
+                if is_off || !is_answered(node, &row.digest)? {
+                    open.push(row.digest);
+                }
+            }
+            if open.is_empty() {
+                return Err(Failure::new(Code::NotYet, "This hand-over is over: its receipt or its refusal is here.")
+                    .at(&self.package)
+                    .next("custodia queue why PACKAGE"));
+            }
+            let mut wishes = Wishes::of(node.home());
+            open.iter().for_each(|release| wishes.expect(release, deadline));
+            wish(node, wishes)?;
+        }
+        rows.iter().map(|row| transfer(node, row)).collect()
+    }
+}
+
+/// The receipt for one release is to be here until then.
+pub(super) fn expect(node: &Node, release: &Hash, deadline: Time) -> Result<(), Failure> {
+    let mut wishes = Wishes::of(node.home());
+    wishes.expect(release, Some(deadline));
+    wish(node, wishes)
+}
+
 /// How fast content may leave, until something else is said.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct QueueLimit {
@@ -136,6 +186,46 @@ impl Operation for QueueLimit {
             configured: node.config().sending.as_ref().map(ToString::to_string),
         })
     }
+}
+
+/// How much content may leave in one day, until something else is said.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueCap {
+    /// Bytes a day, as `500M`; `off` for as many as there are. Only asked when absent.
+    pub cap: Option<String>,
+}
+
+impl Operation for QueueCap {
+    const NAME: &'static str = "queue/cap";
+    type Answer = Cap;
+
+    fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Cap, Failure> {
+        let mut wishes = Wishes::of(node.home());
+        if let Some(cap) = &self.cap {
+            let wrong = |found| {
+                Failure::new(Code::Usage, "This is no cap.")
+                    .instead_of("bytes a day from 1M on, as 500M or 2G; off", found)
+                    .next("custodia queue cap 500M")
+            };
+            wishes.cap = parse_cap(cap).map_err(wrong)?;
+            wish(node, wishes.clone())?;
+        }
+        let sent = sent(node);
+        let (day, used_up) = (sent.day().to_owned(), is_used_up(&wishes, &sent));
+        Ok(Cap { cap: wishes.cap.map(print_cap), day, sent: sent.today(), used_up })
+    }
+}
+
+/// What left today, whether the node runs or not.
+fn sent(node: &Node) -> Sent {
+    node.online().map_or_else(
+        || {
+            let mut sent = Sent::of(node.home());
+            sent.at(edge::now());
+            sent
+        },
+        |online| online.sent(),
+    )
 }
 
 /// By which road an authority is called, until something else is said.
@@ -207,6 +297,16 @@ fn handed_over(node: &Node, package: &str, to: Option<&str>) -> Result<Vec<Row>,
     Ok(rows)
 }
 
+/// What was tried for a release, whether the node runs or not.
+fn tried(node: &Node, release: &Hash) -> Option<TriedSoFar> {
+    let attempts = match node.online() {
+        Some(online) => online.attempts(release)?,
+        None => Tried::of(node.home()).of_release(release)?.clone(),
+    };
+    let (first, last) = (attempts.first, attempts.last);
+    Some(TriedSoFar { attempts: attempts.count, first, last, code: attempts.code })
+}
+
 /// What the session with a peer waits for where this release is concerned.
 fn session(node: &Node, peer: &KeyId, release: &Hash) -> Option<SessionWaits> {
     let (waiting, since) = node.online()?.watch().waits_for(peer, release)?;
@@ -264,14 +364,29 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
     let root = &body.recipient.root;
     let last_failure = online.as_ref().and_then(|online| online.last_failure(root));
     let next_try_seconds = online.as_ref().and_then(|online| online.next_try_seconds(root));
-    let paused = is_open && Wishes::of(node.home()).is_paused(&release.digest);
-    let (why, turn, next) = if paused {
-        let next = format!("custodia queue resume {}", package.get(..16).unwrap_or(&package));
-        ("somebody here said that it is to wait".to_owned(), "ours", next)
-    } else {
-        (why, turn, next)
+    let wishes = if is_open { Wishes::of(node.home()) } else { Wishes::default() };
+    let paused = wishes.is_paused(&release.digest);
+    // What is announced goes on a day that is used up too.
+    let cap = wishes.cap.filter(|_| !paused && state == TransferState::Consigned && is_used_up(&wishes, &sent(node)));
+    let (why, turn, next) = match cap {
+        _ if paused => {
+            let next = format!("custodia queue resume {}", package.get(..16).unwrap_or(&package));
+            ("somebody here said that it is to wait".to_owned(), "ours", next)
+        }
+        Some(cap) => (
+            format!("today's {} of content are used up", print_cap(cap)),
+            "ours",
+            "it goes on at 00:00 UTC by itself, or at once: custodia queue cap".to_owned(),
+        ),
+        None => (why, turn, next),
     };
+    let missed = deadline::missed(node, &release.digest)?.into_iter();
+    let missed = missed.map(|one| NotReceived { deadline: one.deadline, statement: one.statement.to_string() });
+    let tried = if is_open { tried(node, &release.digest) } else { None };
     Ok(Transfer {
+        deadline: wishes.deadline(&release.digest).map(|time| time.to_string()),
+        not_received: missed.collect(),
+        tried,
         package,
         release: release.digest.to_string(),
         to: name.to_string(),
@@ -284,6 +399,7 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
         last_failure,
         next_try_seconds,
         paused,
+        capped: cap.is_some(),
         detour: online.as_ref().and_then(|online| online.detour(root)),
         session: online.and_then(|_| session(node, root, &release.digest)),
     })

@@ -16,14 +16,14 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Decider;
 use super::answers::Delivery;
 use super::inbox::releases_to_us;
-use super::queue::{road, send_via, transfer};
+use super::queue::{expect, road, send_via, transfer};
 use crate::api::{Operation, Progress, Reporter};
 use crate::author::{self, Draft};
 use crate::failure::{Code, Failure};
 use crate::keys;
 use crate::outbox::Online;
 use crate::watch::News;
-use crate::{Node, packages, proofs, receive};
+use crate::{Node, deadline, packages, proofs, receive};
 
 /// How long a peer that was met and then went away is waited for.
 const COMES_BACK: Duration = Duration::from_secs(120);
@@ -44,6 +44,12 @@ pub struct Send {
     /// By which road, `auto`, `udp` or `tcp`; when absent, as is said of the recipient.
     #[serde(default)]
     pub via: Option<String>,
+    /// Until when the receipt is to be here, as `2026-12-24T12:00Z`.
+    #[serde(default)]
+    pub deadline: Option<String>,
+    /// The same as a time from now on, as `72h`.
+    #[serde(default)]
+    pub within: Option<String>,
     /// Who releases.
     pub by: Decider,
 }
@@ -58,6 +64,7 @@ impl Operation for Send {
 
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Delivery, Failure> {
         let via = self.via.as_deref().map(road).transpose()?;
+        let deadline = deadline::parse(self.deadline.as_deref(), self.within.as_deref())?;
         let root = packages::find(node, &self.package)?;
         let peer = node.peers().named(&self.to)?;
         let release = match open_release(node, &root, &peer.root)? {
@@ -66,6 +73,9 @@ impl Operation for Send {
         };
         if let Some(via) = via {
             send_via(node, &release, via)?;
+        }
+        if let Some(deadline) = deadline {
+            expect(node, &release, deadline)?;
         }
         let (bytes_sent, detour) = match (self.wait, node.online()) {
             (false, Some(online)) => {

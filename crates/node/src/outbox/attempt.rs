@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use custodia_format::Hash;
 use custodia_format::key::KeyId;
-use custodia_net::{Delivered, Link, LinkError};
+use custodia_net::{Delivered, End, Link, LinkError, Via};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -17,11 +17,14 @@ use super::{Online, Work};
 use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::peers::Authority;
+use crate::watch::News;
 
 /// What became of something that was handed over.
 enum Done {
     Package(Hash, Result<Delivered, LinkError>),
     Statement(Result<(), LinkError>),
+    /// What was let through before the day was used up has left.
+    Left,
 }
 
 /// Calls an authority once, or takes the session in which it called us, and hands over what it must still get.
@@ -38,15 +41,49 @@ pub(super) async fn attempt(
     if let Some(link) = online.call_of(root) {
         return hand_over(online, &link, Session::Theirs, work).await?.map_or(Ok(()), Err);
     }
-    let via = online.wishes.borrow().via(root, &work.borrow().releases);
-    let link = connect(online, &authority, via).await?;
-    let refused = hand_over(online, &link, Session::Ours, work).await?;
+    let via = work.borrow().via;
+    let mut otherwise = work.clone();
+    let link = tokio::select! {
+        link = connect(online, &authority, via) => link?,
+        () = goes_otherwise(&mut otherwise, |wished| wished == via) => return Ok(()),
+    };
+    let handed = tokio::select! {
+        handed = hand_over(online, &link, Session::Ours, work) => handed,
+        () = goes_otherwise(&mut otherwise, |wished| [Via::Auto, link.via()].contains(&wished)) => {
+            let end = link.hang_up().await;
+            return begins_anew(online, root, end);
+        }
+    };
+    let refused = match handed {
+        // What was cut off is tried at once, by the network that there is now.
+        Err(_) if link.has_ended() && link.ended().await == End::Moved => return begins_anew(online, root, End::Moved),
+        handed => handed?,
+    };
     let end = link.close().await;
     match refused {
         Some(failure) => Err(failure),
         None if end.is_orderly() => Ok(()),
         None => Err(end.into()),
     }
+}
+
+/// Waits until people want another road than one that fits.
+async fn goes_otherwise(work: &mut watch::Receiver<Work>, fits: impl Fn(Via) -> bool) {
+    if work.wait_for(|work| !fits(work.via)).await.is_err() {
+        // Nobody asks for anything any more: whoever hands over sees to that.
+        std::future::pending().await
+    }
+}
+
+/// The session was broken off for a better one: that is no failure, and the next one follows at once.
+fn begins_anew(online: &Online, root: &KeyId, end: End) -> Result<(), Failure> {
+    let failure = match end {
+        End::ByUs(_) => Failure::new(Code::LinkLost, "The link was broken off: the peer is called by another road."),
+        end => end.into(),
+    };
+    tracing::info!(why = %failure.what, "a session begins anew");
+    online.watch.news(News::Attempt(*root, Box::new(failure), 0));
+    Ok(())
 }
 
 /// Who made the session.
@@ -57,6 +94,16 @@ enum Session {
     /// The peer called, and closes it, perhaps while we begin: that is no failure, for we can call. What is queued while it
     /// lasts goes at once.
     Theirs,
+}
+
+/// Content that was let through on a day that is used up by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Nothing,
+    /// It is on its way.
+    Now,
+    /// It has left: its packages are withdrawn.
+    Gone,
 }
 
 /// Hands over what can be in this session; gives the last of what the peer did not take.
@@ -78,15 +125,28 @@ async fn hand_over(
         Session::Theirs => BTreeSet::new(),
     };
     let mut refused = None;
+    let mut leaving = Leaving::Nothing;
     let mut has_changed = true;
     loop {
         if std::mem::take(&mut has_changed) {
             let now = work.borrow_and_update().clone();
             let wanted: BTreeSet<Hash> = now.releases.iter().copied().collect();
             for release in under_way.difference(&wanted) {
-                if withdrawn.insert(*release) {
+                if online.is_used_up() && !online.wishes.borrow().is_paused(release) && leaving != Leaving::Gone {
+                    // What is counted and on its way may arrive first.
+                    if std::mem::replace(&mut leaving, Leaving::Now) == Leaving::Nothing {
+                        let link = link.clone();
+                        tasks.spawn(async move {
+                            link.falls_silent().await;
+                            Done::Left
+                        });
+                    }
+                } else if withdrawn.insert(*release) {
                     link.withdraw(*release).await?;
                 }
+            }
+            if leaving == Leaving::Gone {
+                leaving = Leaving::Nothing;
             }
             for release in now.releases {
                 if !over.contains(&release) && under_way.insert(release) {
@@ -131,6 +191,7 @@ async fn hand_over(
                         online.look.notify_one();
                     }
                 }
+                Ok(Done::Left) => (leaving, has_changed) = (Leaving::Gone, true),
                 Ok(Done::Statement(outcome)) => match outcome {
                     Ok(()) => {}
                     // It stays owed, and is sent in the next session.

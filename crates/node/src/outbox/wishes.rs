@@ -1,5 +1,5 @@
-//! What people asked of the outbox: hand-overs that are to wait, how fast content may leave, by which road whom to call. No
-//! evidence.
+//! What people asked of the outbox: hand-overs that are to wait, how fast content may leave and how much of it in a day, by which
+//! road whom to call, until when a release is to be answered. No evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use custodia_format::Hash;
 use custodia_format::key::KeyId;
+use custodia_format::text::Time;
 use custodia_net::Via;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ use crate::{amount, desk};
 
 /// The least limit, in bytes a second: below it a peer would take a stream for one that is stuck.
 pub(crate) const LEAST_LIMIT: u64 = 32 << 10;
+/// The least cap of a day, in bytes: below it hardly a manifest would go.
+const LEAST_CAP: u64 = 1 << 20;
 
 /// What was asked for, as it stands in `desk/outbox.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub(crate) struct Wishes {
     /// By which road one release is to go; it goes before what is said of its recipient.
     #[serde(default)]
     release_via: BTreeMap<String, Via>,
+    /// Until when a release is to be answered by a receipt, `YYYY-MM-DDTHH:MM:SSZ`.
+    #[serde(default)]
+    deadlines: BTreeMap<String, String>,
+    /// How many bytes may leave in one day; none: as many as there are.
+    #[serde(default)]
+    pub(crate) cap: Option<NonZeroU64>,
 }
 
 impl Wishes {
@@ -84,6 +93,24 @@ impl Wishes {
         }
     }
 
+    /// Until when a release is to be answered by a receipt.
+    pub(crate) fn deadline(&self, release: &Hash) -> Option<Time> {
+        Time::parse(self.deadlines.get(&release.to_string())?)
+    }
+
+    /// All of them.
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = (Hash, Time)> {
+        self.deadlines.iter().filter_map(|(release, time)| Some((Hash::from_hex(release)?, Time::parse(time)?)))
+    }
+
+    /// A release is to be answered until this moment; or there is no such moment any more.
+    pub(crate) fn expect(&mut self, release: &Hash, deadline: Option<Time>) {
+        match deadline {
+            Some(time) => drop(self.deadlines.insert(release.to_string(), time.to_string())),
+            None => drop(self.deadlines.remove(&release.to_string())),
+        }
+    }
+
     /// One release goes by this road, whatever is said of its recipient.
     pub(crate) fn send(&mut self, release: &Hash, via: Via) {
         self.release_via.insert(release.to_string(), via);
@@ -108,11 +135,26 @@ pub(crate) fn parse_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
 
 /// A rate in the words of [`parse_rate`].
 pub(crate) fn print_rate(rate: Option<NonZeroU64>) -> String {
-    let Some(bytes) = rate.map(NonZeroU64::get) else { return "off".to_owned() };
-    let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")];
-    let unit = units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
-    unit.map_or_else(|| bytes.to_string(), |(unit, letter)| format!("{}{letter}", bytes / unit))
+    rate.map_or_else(|| "off".to_owned(), |bytes| amount::print(bytes.get(), &['k', 'M', 'G']))
 }
+
+/// Bytes a day as people write them: `500M`, `2G`, a number; `off` for no cap.
+pub(crate) fn parse_cap(text: &str) -> Result<Option<NonZeroU64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let bytes = amount::parse(text, &CAP_UNITS).filter(|bytes| *bytes >= LEAST_CAP).and_then(NonZeroU64::new);
+    bytes
+        .map(Some)
+        .ok_or_else(|| format!("\"{text}\"; it is a number of bytes a day from 1M on, as 500M or 2G, or off"))
+}
+
+/// A cap in the words of [`parse_cap`].
+pub(crate) fn print_cap(cap: NonZeroU64) -> String {
+    amount::print(cap.get(), &CAP_UNITS)
+}
+
+const CAP_UNITS: [char; 4] = ['k', 'M', 'G', 'T'];
 
 #[cfg(test)]
 mod tests {
@@ -148,6 +190,25 @@ mod tests {
         assert_eq!((parse_rate("off"), print_rate(None)), (Ok(None), "off".to_owned()));
         for bad in ["", "k", "0", "31k", "1.5M", "-2M", "2 M", "2m", "99999999999G", "none"] {
             assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn caps_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("1M", 1 << 20),
+            ("1025k", 1025 << 10),
+            ("500M", 500 << 20),
+            ("2G", 2 << 30),
+            ("3T", 3 << 40),
+            ("5000000", 5_000_000),
+        ] {
+            let cap = parse_cap(text).unwrap();
+            assert_eq!((cap.map(NonZeroU64::get), cap.map(print_cap).as_deref()), (Some(bytes), Some(text)));
+        }
+        assert_eq!(parse_cap("off"), Ok(None));
+        for bad in ["", "M", "0", "1023k", "1.5G", "-2M", "2 M", "2m", "99999999T", "none", "500MB"] {
+            assert!(parse_cap(bad).is_err(), "{bad}");
         }
     }
 }
