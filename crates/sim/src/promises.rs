@@ -80,11 +80,6 @@ impl Promises {
         }
     }
 
-    /// The node lives anew.
-    pub(crate) fn restarted(&mut self, node: usize) {
-        self.hashed.retain(|(it, _), _| *it != node);
-    }
-
     /// The items that a node has signed for, and those that are on their way to it.
     pub(crate) fn acknowledged_items(&self, node: usize) -> BTreeSet<Hash> {
         let receipts = self.receipts.iter().filter(|receipt| receipt.node == node).map(|receipt| receipt.package);

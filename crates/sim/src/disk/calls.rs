@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use custodia_disk::watch::{Call, Verdict, Watcher};
 
-use super::{Change, Disk, Entry, GivenError, Inode, NameChange, State, is_ours};
+use super::inode::{Change, Inode, Synced};
+use super::{Disk, Entry, GivenError, NameChange, State, is_ours};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -26,7 +27,7 @@ impl Watcher for Disk {
         state.calls += 1;
         let calls = state.calls;
         state.log.push(format!("{word} {}", path.display()));
-        if state.trouble.power_cut_at.is_some_and(|at| calls >= at) {
+        if state.trouble.power_cut.as_mut().is_some_and(|cut| cut.comes_before(path)) {
             state.is_down = true;
             return Verdict::Fail(io::Error::other("the machine is down"));
         }
@@ -40,10 +41,9 @@ impl Watcher for Disk {
             state.injected.errors += 1;
             state.given.push(GivenError { call: word, path: path.to_owned() });
             if let Call::Sync { file, .. } = call
-                && let Some(inode) = state.of_file(file).filter(|inode| inode.synced.is_some())
+                && let Some(inode) = state.of_file(file).filter(|inode| !inode.is_synced())
             {
-                inode.is_stuck = true;
-                inode.changes.clear();
+                inode.stick(&self.root);
             }
             return Verdict::Fail(io::Error::from_raw_os_error(EIO));
         }
@@ -53,12 +53,19 @@ impl Watcher for Disk {
                 if let Some(Entry::File(id)) = state.live.get(path).copied()
                     && let Some(inode) = state.inodes.get_mut(id as usize)
                 {
-                    inode.begin_change(&self.root);
+                    inode.begin_change(&self.root, &Change::Length(0));
                 }
             }
             Call::Write { file, .. } | Call::SetLength { file, .. } | Call::Punch { file, .. } => {
-                if let Some(inode) = state.of_file(file) {
-                    inode.begin_change(&self.root);
+                if let (Some(inode), Some(change)) = (state.of_file(file), change_of(call)) {
+                    inode.begin_change(&self.root, &change);
+                }
+            }
+            Call::SetMode { .. } => {
+                if let Some(Entry::File(id)) = state.live.get(path).copied()
+                    && let Some(inode) = state.inodes.get_mut(id as usize)
+                {
+                    inode.is_touched = true;
                 }
             }
             Call::Rename { to, .. } => {
@@ -89,7 +96,7 @@ impl Watcher for Disk {
                         let id = state.add(within.clone());
                         state.pending.push(NameChange::Made(within, Entry::File(id)));
                         if let Some(inode) = state.inodes.get_mut(id as usize) {
-                            inode.synced = Some(Vec::new());
+                            inode.synced = Synced::Bytes(Vec::new());
                         }
                         id
                     }
@@ -98,25 +105,14 @@ impl Watcher for Disk {
                     state.numbers.insert(metadata.ino(), id);
                 }
                 if let Some(inode) = state.inodes.get_mut(id as usize).filter(|_| *cuts) {
-                    inode.change(&self.root, Change::Length(0));
+                    inode.changed(Change::Length(0));
                     // What is written from here on is new to the system, whatever became of what was there.
                     inode.is_stuck = false;
                 }
             }
-            Call::Write { file, offset, bytes, .. } => {
-                let change = Change::Write { offset: *offset, bytes: bytes.to_vec() };
-                if let Some(inode) = state.of_file(file) {
-                    inode.changes.push(change);
-                }
-            }
-            Call::SetLength { file, length, .. } => {
-                if let Some(inode) = state.of_file(file) {
-                    inode.changes.push(Change::Length(*length));
-                }
-            }
-            Call::Punch { file, offset, length, .. } => {
-                if let Some(inode) = state.of_file(file) {
-                    inode.changes.push(Change::Zeros { offset: *offset, length: *length });
+            Call::Write { file, .. } | Call::SetLength { file, .. } | Call::Punch { file, .. } => {
+                if let (Some(inode), Some(change)) = (state.of_file(file), change_of(call)) {
+                    inode.changed(change);
                 }
             }
             Call::Sync { file, path } => {
@@ -164,6 +160,16 @@ impl Watcher for Disk {
             }
             _ => {}
         }
+    }
+}
+
+/// What a call does to the bytes of its file.
+fn change_of(call: &Call<'_>) -> Option<Change> {
+    match *call {
+        Call::Write { offset, bytes, .. } => Some(Change::Write { offset, bytes: bytes.to_vec() }),
+        Call::SetLength { length, .. } => Some(Change::Length(length)),
+        Call::Punch { offset, length, .. } => Some(Change::Zeros { offset, length }),
+        _ => None,
     }
 }
 
