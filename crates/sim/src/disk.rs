@@ -384,7 +384,10 @@ impl State {
                 durable.remove(from);
                 durable.insert(to.clone(), Entry::File(*file));
             }
-            NameChange::Removed(path) => durable.retain(|it, _| !it.starts_with(path)),
+            NameChange::Removed(path) => {
+                let gone: Vec<PathBuf> = below(durable, path).map(|(path, _)| path.clone()).collect();
+                gone.iter().for_each(|path| _ = durable.remove(path));
+            }
         }
     }
 

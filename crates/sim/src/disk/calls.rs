@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use custodia_disk::watch::{Call, Verdict, Watcher};
 
 use super::inode::{Change, Inode, Synced};
-use super::{Disk, Entry, GivenError, NameChange, State, is_ours};
+use super::{Disk, Entry, GivenError, NameChange, State, below, is_ours};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -75,7 +75,7 @@ impl Watcher for Disk {
             }
             Call::RemoveFile { .. } => state.hold(&self.root, path),
             Call::RemoveFolder { .. } => {
-                let below: Vec<PathBuf> = state.live.keys().filter(|it| it.starts_with(path)).cloned().collect();
+                let below: Vec<PathBuf> = below(&state.live, path).map(|(it, _)| it.clone()).collect();
                 below.iter().for_each(|it| state.hold(&self.root, it));
             }
             _ => {}
@@ -147,7 +147,7 @@ impl Watcher for Disk {
             Call::RemoveFolder { path } => {
                 let Some(path) = home(path) else { return };
                 // One by one, the innermost first, as the system removes them.
-                let below: Vec<PathBuf> = state.live.keys().filter(|it| it.starts_with(&path)).cloned().collect();
+                let below: Vec<PathBuf> = below(&state.live, &path).map(|(it, _)| it.clone()).collect();
                 for one in below.into_iter().rev() {
                     state.live.remove(&one);
                     state.pending.push(NameChange::Removed(one));

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::inode::{Change, Inode};
-use super::{Disk, Entry, NameChange, State, Trouble, make_folder, reachable};
+use super::{Disk, Entry, NameChange, State, Trouble, below, make_folder, reachable};
 use crate::random::Random;
 
 /// Bytes that a file system writes at once.
@@ -111,7 +111,7 @@ fn names_after(state: &State, how: How, random: &mut Random) -> BTreeMap<PathBuf
         }
         match change {
             // A folder goes only when nothing is in it.
-            NameChange::Removed(path) if names.keys().any(|it| it != path && it.starts_with(path)) => {
+            NameChange::Removed(path) if below(&names, path).any(|(it, _)| it != path) => {
                 lost.insert(path);
             }
             change => State::apply_name(&mut names, change),

@@ -8,7 +8,6 @@ use custodia_node::api::{Operation, Reporter};
 use custodia_node::{Node, operations as op, watched};
 use custodia_verify::Verdict;
 
-use super::find_secret;
 use crate::mix::Mix;
 use crate::template::Failed;
 use crate::world::World;
@@ -134,7 +133,7 @@ impl World<'_> {
             else {
                 continue;
             };
-            if let Some(secret) = find_secret(&self.promises.secrets, &bytes) {
+            if let Some(secret) = self.promises.secrets.find(&bytes) {
                 self.violated("P8", &format!("{node} has {secret} in {}", path.display()));
             }
         }
