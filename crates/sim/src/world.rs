@@ -106,6 +106,14 @@ impl<'a> World<'a> {
                 in_play.insert(possible.swap_remove(place));
             }
         }
+        if slow_ms > 0 {
+            // Something that a slow link is slow for.
+            let bytes = |package: usize| -> usize {
+                let items = template.packages.get(package).into_iter().flat_map(|package| &package.items);
+                items.map(|item| item.bytes.len()).sum()
+            };
+            in_play.extend(template.releases.iter().max_by_key(|it| bytes(it.package)).map(|it| it.digest));
+        }
         Self {
             template,
             random,
