@@ -92,7 +92,7 @@ impl<'a> World<'a> {
         beside: std::path::PathBuf,
         prints: bool,
     ) -> Self {
-        let mix = Mix::draw(&mut random);
+        let mut mix = Mix::draw(&mut random);
         let slow_ms = if random.permille(SLOW_PERMILLE) { random.within(500, SLOWEST_MS) } else { 0 };
         let mut stations: Vec<Station> = disks.into_iter().map(Station::new).collect();
         for station in &mut stations {
@@ -107,6 +107,10 @@ impl<'a> World<'a> {
             }
         }
         if slow_ms > 0 {
+            if random.permille(500) {
+                // What is recorded of a transfer matters when the power goes in its middle.
+                mix.power_cuts = mix.power_cuts.max(random.within(200, 600));
+            }
             // Something that a slow link is slow for.
             let bytes = |package: usize| -> usize {
                 let items = template.packages.get(package).into_iter().flat_map(|package| &package.items);
