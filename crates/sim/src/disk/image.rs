@@ -38,7 +38,7 @@ impl Disk {
         let state = &mut *self.state();
         let names = names_after(state, how, random);
         let found: BTreeMap<PathBuf, Entry> =
-            names.iter().filter_map(|(path, _)| Some((path.clone(), reachable(&names, path)?))).collect();
+            names.keys().filter_map(|path| Some((path.clone(), reachable(&names, path)?))).collect();
         // All of it is drawn and read before anything is moved.
         let (mut stays, mut written) = (BTreeSet::new(), Vec::new());
         for (path, entry) in &found {
