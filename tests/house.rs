@@ -194,11 +194,13 @@ fn the_program_that_is_shipped_is_not_watched() {
             .expect("cargo runs");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let text = String::from_utf8(out.stdout).expect("cargo prints text");
-        assert!(text.contains("custodia-disk"), "{package} has no disk");
-        text.contains("feature \"watched\"")
+        assert!(text.contains("custodia-format"), "{package} has no formats");
+        ["watched", "remembered"].map(|feature| text.contains(&format!("feature \"{feature}\"")))
     };
-    assert!(!watched("custodia"), "a watcher is built into the program");
-    assert!(watched("custodia-sim"), "the simulator watches nothing");
+    for shipped in ["custodia", "custodia-court"] {
+        assert_eq!(watched(shipped), [false; 2], "{shipped} has a watcher, or remembers signatures");
+    }
+    assert_eq!(watched("custodia-sim"), [true; 2], "the simulator watches nothing");
 }
 
 #[test]

@@ -72,7 +72,11 @@ impl Json {
 
 /// Prints with two spaces, one member or element a line, and a final LF.
 pub fn print_exact(value: &Json) -> String {
-    let mut text = String::new();
+    printed_exact(value, 0)
+}
+
+fn printed_exact(value: &Json, about: usize) -> String {
+    let mut text = String::with_capacity(about);
     exact(value, 0, &mut text);
     text.push('\n');
     text
@@ -80,7 +84,11 @@ pub fn print_exact(value: &Json) -> String {
 
 /// Prints without whitespace.
 pub fn print_compact(value: &Json) -> String {
-    let mut text = String::new();
+    printed_compact(value, 0)
+}
+
+fn printed_compact(value: &Json, about: usize) -> String {
+    let mut text = String::with_capacity(about);
     compact(value, &mut text);
     text
 }
@@ -91,7 +99,7 @@ pub fn print_compact(value: &Json) -> String {
 /// [`Malformed`] for anything that is not UTF-8 JSON, has a number, a repeated member or more than
 /// [`limits::JSON_DEPTH`] containers inside one another, or would print otherwise.
 pub fn parse_exact(what: &'static str, bytes: &[u8]) -> Result<Json, Malformed> {
-    parse(what, bytes, print_exact)
+    parse(what, bytes, printed_exact)
 }
 
 /// Reads a compact print.
@@ -99,10 +107,10 @@ pub fn parse_exact(what: &'static str, bytes: &[u8]) -> Result<Json, Malformed> 
 /// # Errors
 /// As [`parse_exact`].
 pub fn parse_compact(what: &'static str, bytes: &[u8]) -> Result<Json, Malformed> {
-    parse(what, bytes, print_compact)
+    parse(what, bytes, printed_compact)
 }
 
-fn parse(what: &'static str, bytes: &[u8], print: fn(&Json) -> String) -> Result<Json, Malformed> {
+fn parse(what: &'static str, bytes: &[u8], print: fn(&Json, usize) -> String) -> Result<Json, Malformed> {
     let deep = nesting(bytes);
     if deep > limits::JSON_DEPTH {
         let expected = format!("at most {} containers inside one another", limits::JSON_DEPTH);
@@ -112,7 +120,7 @@ fn parse(what: &'static str, bytes: &[u8], print: fn(&Json) -> String) -> Result
         let place = format!("line {} column {}", error.line(), error.column());
         Malformed::new(what, place, "strict JSON without numbers", error.to_string())
     })?;
-    let printed = print(&value);
+    let printed = print(&value, bytes.len());
     if printed.as_bytes() == bytes {
         return Ok(value);
     }
@@ -206,21 +214,28 @@ fn compact(value: &Json, text: &mut String) {
 pub(crate) fn quote(string: &str, text: &mut String) {
     use fmt::Write;
     text.push('"');
-    for c in string.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{8}' => text.push_str("\\b"),
-            '\t' => text.push_str("\\t"),
-            '\n' => text.push_str("\\n"),
-            '\u{c}' => text.push_str("\\f"),
-            '\r' => text.push_str("\\r"),
-            c if c < ' ' => {
-                let _ = write!(text, "\\u{:04x}", u32::from(c));
+    let mut rest = string;
+    // What needs no escape is copied in one piece.
+    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        let (plain, from_here) = rest.split_at(at);
+        text.push_str(plain);
+        let mut chars = from_here.chars();
+        match chars.next() {
+            Some('"') => text.push_str("\\\""),
+            Some('\\') => text.push_str("\\\\"),
+            Some('\u{8}') => text.push_str("\\b"),
+            Some('\t') => text.push_str("\\t"),
+            Some('\n') => text.push_str("\\n"),
+            Some('\u{c}') => text.push_str("\\f"),
+            Some('\r') => text.push_str("\\r"),
+            Some(control) => {
+                let _ = write!(text, "\\u{:04x}", u32::from(control));
             }
-            c => text.push(c),
+            None => {}
         }
+        rest = chars.as_str();
     }
+    text.push_str(rest);
     text.push('"');
 }
 
@@ -229,6 +244,9 @@ impl<'de> Deserialize<'de> for Json {
         deserializer.deserialize_any(JsonVisitor)
     }
 }
+
+/// Members up to which an object is looked through for one of the same name.
+const FEW: usize = 16;
 
 struct JsonVisitor;
 
@@ -261,9 +279,18 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
         let mut members: Vec<(String, Json)> = Vec::new();
+        // Only of objects that have many members: the others are looked through.
         let mut names = std::collections::HashSet::new();
         while let Some((name, member)) = map.next_entry::<String, Json>()? {
-            if !names.insert(name.clone()) {
+            let stands = match members.len() {
+                0..FEW => members.iter().any(|(known, _)| *known == name),
+                FEW => {
+                    names.extend(members.iter().map(|(known, _)| known.clone()));
+                    !names.insert(name.clone())
+                }
+                _ => !names.insert(name.clone()),
+            };
+            if stands {
                 return Err(de::Error::custom(format!("the member {name:?} stands twice")));
             }
             members.push((name, member));
@@ -492,6 +519,21 @@ mod tests {
         }
         assert!(parse_compact("test", b"[\"\xff\"]").is_err());
         assert!(parse_compact("test", b"[\"\xed\xa0\x80\"]").is_err());
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_found_in_small_objects_and_in_large_ones() {
+        let object = |names: &mut dyn Iterator<Item = usize>| {
+            let members: Vec<String> = names.map(|n| format!("\"m{n}\":null")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        for count in [1, FEW - 1, FEW, FEW + 1, 3 * FEW] {
+            assert!(parse_compact("test", object(&mut (0..count)).as_bytes()).is_ok(), "{count}");
+            for again in [0, count / 2, count - 1] {
+                let twice = object(&mut (0..count).chain([again]));
+                assert!(parse_compact("test", twice.as_bytes()).is_err(), "{again} after {count}");
+            }
+        }
     }
 
     #[test]

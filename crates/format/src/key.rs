@@ -8,6 +8,8 @@ use std::fmt;
 use ed25519_dalek::{Signer, VerifyingKey};
 
 use crate::Hash;
+#[cfg(feature = "remembered")]
+use crate::remembered;
 use crate::text::{from_b64, to_b64};
 
 /// The DER that precedes the 32 raw bytes in a SubjectPublicKeyInfo (RFC 8410 §4).
@@ -46,6 +48,13 @@ impl PublicKey {
     /// # Errors
     /// [`KeyRefused::NotCanonical`] or [`KeyRefused::SmallOrder`].
     pub fn from_raw(raw: &[u8; 32]) -> Result<Self, KeyRefused> {
+        #[cfg(feature = "remembered")]
+        return remembered::key(raw, || Self::checked(raw));
+        #[cfg(not(feature = "remembered"))]
+        Self::checked(raw)
+    }
+
+    fn checked(raw: &[u8; 32]) -> Result<Self, KeyRefused> {
         let mut y = *raw;
         y[31] &= 0x7f;
         if y.iter().rev().cmp(FIELD_PRIME.iter().rev()).is_ge() {
@@ -104,6 +113,13 @@ impl PublicKey {
     /// Whether the signature is this key's over the message (`verify_strict`: no malleable or mixed-order forms).
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+        #[cfg(feature = "remembered")]
+        return remembered::signature(self, message, signature, || self.is_signed(message, signature));
+        #[cfg(not(feature = "remembered"))]
+        self.is_signed(message, signature)
+    }
+
+    fn is_signed(&self, message: &[u8], signature: &Signature) -> bool {
         self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
     }
 }

@@ -23,6 +23,8 @@ pub mod note;
 pub mod proof;
 pub mod ranges;
 pub mod record;
+#[cfg(feature = "remembered")]
+pub mod remembered;
 pub mod statement;
 pub mod text;
 pub mod tile;

@@ -61,10 +61,23 @@ impl<'a> Claims<'a> {
         Ok(open)
     }
 
+    /// All that is kept of what was told, before a note is added to it.
+    pub(crate) fn kept(&self) -> Result<Kept, Failure> {
+        Ok(Kept { told: self.read(Kind::Told)?, claimed: self.read(Kind::Claimed)? })
+    }
+
     /// Keeps a note that these authorities cosigned, whose lines all verify. `is_shown` says whether it is known to belong to
-    /// the history that we witness; otherwise it is a claim.
-    pub(crate) fn keep(&self, note: &Note, size: u64, signers: &[KeyId], is_shown: IsShown) -> Result<(), Failure> {
-        let (told, open) = (self.read(Kind::Told)?, self.read(Kind::Claimed)?);
+    /// the history that we witness; otherwise it is a claim. `kept` is what is kept until now: the caller judges meanwhile, and
+    /// nobody else writes.
+    pub(crate) fn keep(
+        &self,
+        kept: &Kept,
+        note: &Note,
+        size: u64,
+        signers: &[KeyId],
+        is_shown: IsShown,
+    ) -> Result<(), Failure> {
+        let Kept { told, claimed: open } = kept;
         // What was told before is claimed, or waits behind a claim of the same signer, or is proven.
         let is_proven = open.is_empty() && told.iter().any(|told| told.note.text == note.text);
         for signer in signers {
@@ -130,6 +143,15 @@ impl<'a> Claims<'a> {
             Kind::Claimed => "claimed",
         })
     }
+}
+
+/// What is kept of what was told of a ledger.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The newest notes, one for each signer.
+    pub(crate) told: Vec<Told>,
+    /// The open claims, one for each signer.
+    pub(crate) claimed: Vec<Told>,
 }
 
 /// Whether a note is known to belong to the history that we witness.

@@ -169,8 +169,9 @@ fn hear_of_theirs(node: &Node, owner: &Authority, ledger: &Vkey, note: Note, key
         return Ok(());
     }
     let claims = Claims::of(node.home(), owner.root, ledger);
-    let told = [claims.told()?, claims.open()?].concat();
-    let told = told.into_iter().filter(|told| told.checkpoint.size == checkpoint.size).map(|told| told.note);
+    let kept = claims.kept()?;
+    let told = kept.told.iter().chain(&kept.claimed);
+    let told = told.filter(|told| told.checkpoint.size == checkpoint.size).map(|told| told.note.clone());
     let mut held = filed_at(node, owner, checkpoint.size)?;
     let last = witness::last(node, &owner.root, ledger)?;
     held.extend(last.filter(|last| last.checkpoint().size == checkpoint.size).map(|last| last.note().clone()));
@@ -193,7 +194,7 @@ fn hear_of_theirs(node: &Node, owner: &Authority, ledger: &Vkey, note: Note, key
         }
         signers.push(owner.root);
     }
-    claims.keep(&note, checkpoint.size, &signers, is_shown)
+    claims.keep(&kept, &note, checkpoint.size, &signers, is_shown)
 }
 
 /// A note that carries our own cosignature and is ahead of what we remember: we vouched for it, and have forgotten it.

@@ -3,7 +3,7 @@
 //! This file owns the paths and their permissions. It refuses to know what stands in the files.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -278,17 +278,24 @@ impl Drop for NewFile {
 /// # Errors
 /// [`Code::Malformed`] when it is larger, [`Code::Io`] when the system refuses.
 pub fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
-    let size = match fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
+    let failed = |error: std::io::Error| Failure::io(&error, path);
+    let file = match fs::File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::io(&error, path)),
+        file => file.map_err(failed)?,
     };
-    if size > limit {
-        return Err(Failure::new(Code::Malformed, "This file is too large for what it should be.")
-            .at(path.display())
-            .instead_of(format!("at most {limit} bytes"), size.to_string()));
+    let size = file.metadata().map_err(failed)?.len();
+    let mut bytes = Vec::new();
+    if size <= limit {
+        bytes.reserve_exact(usize::try_from(size).unwrap_or_default());
+        // It may grow meanwhile.
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     }
-    fs::read(path).map(Some).map_err(|error| Failure::io(&error, path))
+    match size.max(bytes.len() as u64) {
+        size if size > limit => Err(Failure::new(Code::Malformed, "This file is too large for what it should be.")
+            .at(path.display())
+            .instead_of(format!("at most {limit} bytes"), size.to_string())),
+        _ => Ok(Some(bytes)),
+    }
 }
 
 #[cfg(test)]

@@ -205,14 +205,18 @@ pub(crate) fn signed_of(document: &[u8]) -> Option<Signed> {
 
 /// Keeps the cards, delegations and revocations of an authority that it has learned, each with its proof.
 pub(crate) fn learn(node: &Node, authority: &Authority, cards: &[Signed]) -> Result<(), Failure> {
+    let in_memory = node.peers().rooted(&authority.root).map_or(0, |known| known.known().len());
+    // An earlier one may have been written, and not been read again.
+    let mut is_new = authority.known().len() != in_memory;
     for card in cards.iter().filter(|card| authority.knows(&card.digest())) {
         let path = node.home().peer(&authority.root).join(format!("{}.json", card.digest()));
         if !path.is_file() {
             home::write_durably(&path, &card.envelope)?;
+            is_new = true;
         }
         proofs::keep_theirs(node, authority, card)?;
     }
-    node.peers().read_again(node.home(), &node.trust()?)
+    if is_new { node.peers().read_again(node.home(), &node.trust()?) } else { Ok(()) }
 }
 
 /// Our own root key: who we are to others.

@@ -6,18 +6,22 @@
 //! POSIX and what ext4 and xfs share: a file's sync says nothing of its name, a rename is one step and lasts with either
 //! of its folders, what was not synced may be there or not, in any order, block by block.
 
+mod calls;
 mod image;
+mod inode;
+mod remains;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use custodia_disk::watch::{Call, Verdict, Watcher};
-
 pub use image::How;
+use inode::Inode;
+pub use remains::Remains;
 
 /// A file, whatever its names are.
 type FileId = u32;
@@ -30,14 +34,6 @@ pub type Version = (u32, u64);
 enum Entry {
     Folder,
     File(FileId),
-}
-
-/// What became of the bytes of a file since its last sync.
-#[derive(Debug, Clone)]
-enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
-    Length(u64),
-    Zeros { offset: u64, length: u64 },
 }
 
 /// What became of names since their folders were synced.
@@ -65,32 +61,37 @@ impl NameChange {
     }
 }
 
-#[derive(Debug, Default)]
-struct Inode {
-    /// Where it lies now.
-    path: Option<PathBuf>,
-    /// Its bytes, where it has lost its name.
-    held: Option<File>,
-    /// Its bytes at the last sync; none when they are those that lie there now.
-    synced: Option<Vec<u8>>,
-    changes: Vec<Change>,
-    /// A sync of it has failed: what was written before may never reach the disk, whatever later syncs say.
-    is_stuck: bool,
-    /// Grows with everything that happens to its durable bytes.
-    version: u64,
-}
-
 /// What goes wrong with a disk, and when.
 #[derive(Debug, Clone, Default)]
 pub struct Trouble {
-    /// The power goes before this call.
-    pub power_cut_at: Option<u64>,
+    /// The power goes.
+    pub power_cut: Option<PowerCut>,
     /// From this call on there are IO errors.
     pub errors_from: Option<u64>,
     /// How many calls fail then.
     pub errors: u64,
     /// No room for anything new.
     pub is_full: bool,
+}
+
+/// When the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerCut {
+    /// Only calls below this folder are counted; all, where there is none.
+    pub below: Option<&'static str>,
+    /// Before the so-manieth of them, from 1 on.
+    pub at: u64,
+}
+
+impl PowerCut {
+    /// Counts a call. Whether the power goes before it.
+    fn comes_before(&mut self, path: &Path) -> bool {
+        if self.below.is_none_or(|folder| path.starts_with(folder)) {
+            self.at = self.at.saturating_sub(1);
+            return self.at == 0;
+        }
+        false
+    }
 }
 
 /// How often what went wrong.
@@ -133,6 +134,8 @@ struct State {
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
+    /// What it began with, with the numbers that its files have.
+    origin: BTreeMap<PathBuf, Entry>,
     state: Mutex<State>,
 }
 
@@ -142,27 +145,57 @@ impl Disk {
     /// # Errors
     /// What the system says.
     pub fn of(root: PathBuf) -> io::Result<Self> {
-        let mut state = State::default();
+        let mut origin = BTreeMap::from([(PathBuf::new(), Entry::Folder)]);
         let mut open = vec![PathBuf::new()];
-        state.live.insert(PathBuf::new(), Entry::Folder);
         while let Some(folder) = open.pop() {
-            let mut names = fs::read_dir(root.join(&folder))?.collect::<io::Result<Vec<_>>>()?;
-            names.sort_by_key(std::fs::DirEntry::file_name);
-            for name in names {
+            for name in fs::read_dir(root.join(&folder))? {
+                let name = name?;
                 let path = folder.join(name.file_name());
                 if !is_ours(&path) {
                     continue;
                 }
                 if name.file_type()?.is_dir() {
-                    state.live.insert(path.clone(), Entry::Folder);
+                    origin.insert(path.clone(), Entry::Folder);
                     open.push(path);
                 } else {
-                    state.add(path);
+                    origin.insert(path, Entry::File(0));
                 }
             }
         }
-        state.durable = state.live.clone();
-        Ok(Self { root, state: Mutex::new(state) })
+        // The system lists in any order.
+        let files = origin.values_mut().filter(|entry| **entry != Entry::Folder);
+        files.zip(0..).for_each(|(entry, number)| *entry = Entry::File(number));
+        let state = Mutex::new(State::of(&origin));
+        Ok(Self { root, origin, state })
+    }
+
+    /// Puts everything back as it was when this began; `from` holds the same, unchanged. Nothing of the node is open any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn put_back(&self, from: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let is_as_it_was = |path: &Path, entry: &Entry| match (entry, self.origin.get(path)) {
+            (Entry::Folder, was) => was == Some(&Entry::Folder),
+            (Entry::File(id), was) => was == Some(entry) && state.inode(*id).is_some_and(|inode| !inode.is_touched),
+        };
+        // What is in a folder comes after it.
+        for (path, entry) in state.live.iter().rev().filter(|(path, entry)| !is_as_it_was(path, entry)) {
+            match entry {
+                Entry::Folder => fs::remove_dir(self.root.join(path))?,
+                Entry::File(_) => fs::remove_file(self.root.join(path))?,
+            }
+        }
+        for (path, entry) in &self.origin {
+            match (entry, state.live.get(path)) {
+                (Entry::Folder, Some(Entry::Folder)) => {}
+                (Entry::Folder, _) => make_folder(&self.root.join(path))?,
+                (Entry::File(_), Some(lies)) if is_as_it_was(path, lies) => {}
+                (Entry::File(_), _) => share(from, &self.root, path)?,
+            }
+        }
+        *state = State::of(&self.origin);
+        Ok(())
     }
 
     /// The folder.
@@ -228,18 +261,28 @@ impl Disk {
         Some((id, state.inode(id)?.version))
     }
 
+    /// The files below a folder if power went now and everything un-synced were lost, with their lengths.
+    pub fn durable_files(&self, folder: &Path) -> Vec<(PathBuf, u64)> {
+        let state = self.state();
+        let files = below(&state.durable, folder).filter_map(|(path, _)| match reachable(&state.durable, path)? {
+            Entry::File(id) => Some((path.clone(), state.inode(id)?.durable_length(&self.root)?)),
+            Entry::Folder => None,
+        });
+        files.collect()
+    }
+
     /// The files that lie on the running system below a folder.
     pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
         let state = self.state();
-        let below = state.live.iter().filter(|(path, entry)| path.starts_with(folder) && **entry != Entry::Folder);
-        below.map(|(path, _)| path.clone()).collect()
+        let below = below(&state.live, folder);
+        below.filter(|(_, entry)| **entry != Entry::Folder).map(|(path, _)| path.clone()).collect()
     }
 
     /// Bits change at rest. What is not synced yet is left alone.
     pub fn flip(&self, path: &Path, byte: u64, bit: u8) -> bool {
         let mut state = self.state();
         let Some(Entry::File(id)) = state.live.get(path).copied() else { return false };
-        let Some(inode) = state.inodes.get_mut(id as usize).filter(|inode| inode.synced.is_none()) else {
+        let Some(inode) = state.inodes.get_mut(id as usize).filter(|inode| inode.is_synced()) else {
             return false;
         };
         let place = self.root.join(path);
@@ -250,6 +293,7 @@ impl Disk {
         };
         *found ^= 1 << (bit % 8);
         inode.version += 1;
+        inode.is_touched = true;
         // A file of its own: the bytes may be shared with what the homes were copied from.
         let mode = fs::metadata(&place).map(|metadata| metadata.permissions());
         let beside = place.with_extension("flipped");
@@ -269,80 +313,49 @@ fn is_ours(path: &Path) -> bool {
     !path.starts_with("index") && path != Path::new("lock")
 }
 
+/// A folder and what is in it, at any depth.
+fn below<'a>(
+    names: &'a BTreeMap<PathBuf, Entry>,
+    folder: &Path,
+) -> impl Iterator<Item = (&'a PathBuf, &'a Entry)> + use<'a> {
+    let first = names.range::<Path, _>((Bound::Included(folder), Bound::Unbounded));
+    let folder = folder.to_owned();
+    first.take_while(move |(path, _)| path.starts_with(&folder))
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(path)
+}
+
+/// Gives a home a file of another one. What never changes in place shares its bytes.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn share(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
+    if path.starts_with("state") || !is_ours(path) {
+        fs::copy(from.join(path), to.join(path)).map(drop)
+    } else {
+        fs::hard_link(from.join(path), to.join(path))
+    }
+}
+
 /// What a name leads to, if all folders above it are there.
 fn reachable(names: &BTreeMap<PathBuf, Entry>, path: &Path) -> Option<Entry> {
     let above = path.ancestors().skip(1);
     above.into_iter().all(|folder| names.get(folder) == Some(&Entry::Folder)).then(|| names.get(path).copied())?
 }
 
-impl Change {
-    fn apply(self, to: &mut Vec<u8>) {
-        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-        match self {
-            Self::Length(length) => to.resize(place(length), 0),
-            Self::Write { offset, bytes } => {
-                let (at, end) = (place(offset), place(offset) + bytes.len());
-                to.resize(to.len().max(end), 0);
-                to.splice(at..end, bytes);
-            }
-            Self::Zeros { offset, length } => {
-                let end = place(offset).saturating_add(place(length)).min(to.len());
-                to.get_mut(place(offset)..end).into_iter().for_each(|part| part.fill(0));
-            }
-        }
-    }
-}
-
-impl Inode {
-    /// What a running system shows.
-    fn live(&self, root: &Path) -> Option<Vec<u8>> {
-        if let Some(held) = &self.held {
-            use std::os::unix::fs::FileExt;
-            let mut bytes = vec![0; usize::try_from(held.metadata().ok()?.len()).ok()?];
-            held.read_exact_at(&mut bytes, 0).ok()?;
-            return Some(bytes);
-        }
-        let mut bytes = Vec::new();
-        File::open(root.join(self.path.as_ref()?)).ok()?.read_to_end(&mut bytes).ok()?;
-        Some(bytes)
-    }
-
-    fn durable(&self, root: &Path) -> Option<Vec<u8>> {
-        match &self.synced {
-            Some(synced) => Some(synced.clone()),
-            None => self.live(root),
-        }
-    }
-
-    fn change(&mut self, root: &Path, change: Change) {
-        self.begin_change(root);
-        self.changes.push(change);
-    }
-
-    fn begin_change(&mut self, root: &Path) {
-        if self.synced.is_none() {
-            self.synced = Some(self.live(root).unwrap_or_default());
-        }
-    }
-
-    fn sync(&mut self) {
-        match &mut self.synced {
-            // What was lost stays lost; what was written since is new to the system.
-            Some(bytes) if self.is_stuck => self.changes.drain(..).for_each(|change| change.apply(bytes)),
-            Some(_) => {
-                self.synced = None;
-                self.changes.clear();
-            }
-            None => return,
-        }
-        self.version += 1;
-    }
-}
-
 impl State {
+    /// Nothing has happened yet.
+    fn of(origin: &BTreeMap<PathBuf, Entry>) -> Self {
+        let files = origin.iter().filter(|(_, entry)| **entry != Entry::Folder);
+        let inodes = files.map(|(path, _)| Inode::at(path.clone())).collect();
+        Self { inodes, live: origin.clone(), durable: origin.clone(), ..Self::default() }
+    }
+
     fn add(&mut self, path: PathBuf) -> FileId {
         let id = FileId::try_from(self.inodes.len()).unwrap_or(FileId::MAX);
-        self.inodes.push(Inode { path: Some(path.clone()), ..Inode::default() });
+        self.inodes.push(Inode { is_touched: true, ..Inode::at(path.clone()) });
         self.live.insert(path, Entry::File(id));
         id
     }
@@ -371,7 +384,10 @@ impl State {
                 durable.remove(from);
                 durable.insert(to.clone(), Entry::File(*file));
             }
-            NameChange::Removed(path) => durable.retain(|it, _| !it.starts_with(path)),
+            NameChange::Removed(path) => {
+                let gone: Vec<PathBuf> = below(durable, path).map(|(path, _)| path.clone()).collect();
+                gone.iter().for_each(|path| _ = durable.remove(path));
+            }
         }
     }
 
@@ -395,193 +411,6 @@ impl State {
     }
 }
 
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
-
-impl Watcher for Disk {
-    fn before(&self, call: &Call<'_>) -> Verdict {
-        let mut state = self.state();
-        let (word, path) = named(call);
-        let Ok(path) = path.strip_prefix(&self.root) else { return Verdict::Go };
-        if !is_ours(path) {
-            return Verdict::Go;
-        }
-        if state.is_down {
-            return Verdict::Fail(io::Error::other("the machine is down"));
-        }
-        state.calls += 1;
-        let calls = state.calls;
-        state.log.push(format!("{word} {}", path.display()));
-        if state.trouble.power_cut_at.is_some_and(|at| calls >= at) {
-            state.is_down = true;
-            return Verdict::Fail(io::Error::other("the machine is down"));
-        }
-        if state.trouble.is_full && needs_room(call) {
-            state.injected.full += 1;
-            return Verdict::Fail(io::Error::from_raw_os_error(ENOSPC));
-        }
-        let fails = state.trouble.errors > 0 && state.trouble.errors_from.is_some_and(|from| calls >= from);
-        if fails {
-            state.trouble.errors -= 1;
-            state.injected.errors += 1;
-            state.given.push(GivenError { call: word, path: path.to_owned() });
-            if let Call::Sync { file, .. } = call
-                && let Some(inode) = state.of_file(file).filter(|inode| inode.synced.is_some())
-            {
-                inode.is_stuck = true;
-                inode.changes.clear();
-            }
-            return Verdict::Fail(io::Error::from_raw_os_error(EIO));
-        }
-        // What the call destroys is kept: it may come back when the power goes.
-        match call {
-            Call::Open { cuts: true, .. } => {
-                if let Some(Entry::File(id)) = state.live.get(path).copied()
-                    && let Some(inode) = state.inodes.get_mut(id as usize)
-                {
-                    inode.begin_change(&self.root);
-                }
-            }
-            Call::Write { file, .. } | Call::SetLength { file, .. } | Call::Punch { file, .. } => {
-                if let Some(inode) = state.of_file(file) {
-                    inode.begin_change(&self.root);
-                }
-            }
-            Call::Rename { to, .. } => {
-                if let Ok(to) = to.strip_prefix(&self.root) {
-                    state.hold(&self.root, to);
-                }
-            }
-            Call::RemoveFile { .. } => state.hold(&self.root, path),
-            Call::RemoveFolder { .. } => {
-                let below: Vec<PathBuf> = state.live.keys().filter(|it| it.starts_with(path)).cloned().collect();
-                below.iter().for_each(|it| state.hold(&self.root, it));
-            }
-            _ => {}
-        }
-        Verdict::Go
-    }
-
-    fn after(&self, call: &Call<'_>) {
-        let mut state = self.state();
-        let state = &mut *state;
-        let home = |path: &Path| path.strip_prefix(&self.root).ok().filter(|path| is_ours(path)).map(Path::to_owned);
-        match call {
-            Call::Open { path, cuts } => {
-                let Some(within) = home(path) else { return };
-                let id = match state.live.get(&within).copied() {
-                    Some(Entry::File(id)) => id,
-                    _ => {
-                        let id = state.add(within.clone());
-                        state.pending.push(NameChange::Made(within, Entry::File(id)));
-                        if let Some(inode) = state.inodes.get_mut(id as usize) {
-                            inode.synced = Some(Vec::new());
-                        }
-                        id
-                    }
-                };
-                if let Ok(metadata) = fs::metadata(path) {
-                    state.numbers.insert(metadata.ino(), id);
-                }
-                if let Some(inode) = state.inodes.get_mut(id as usize).filter(|_| *cuts) {
-                    inode.change(&self.root, Change::Length(0));
-                    // What is written from here on is new to the system, whatever became of what was there.
-                    inode.is_stuck = false;
-                }
-            }
-            Call::Write { file, offset, bytes, .. } => {
-                let change = Change::Write { offset: *offset, bytes: bytes.to_vec() };
-                if let Some(inode) = state.of_file(file) {
-                    inode.changes.push(change);
-                }
-            }
-            Call::SetLength { file, length, .. } => {
-                if let Some(inode) = state.of_file(file) {
-                    inode.changes.push(Change::Length(*length));
-                }
-            }
-            Call::Punch { file, offset, length, .. } => {
-                if let Some(inode) = state.of_file(file) {
-                    inode.changes.push(Change::Zeros { offset: *offset, length: *length });
-                }
-            }
-            Call::Sync { file, path } => {
-                if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-                    if let Some(folder) = home(path) {
-                        state.sync_names(&folder);
-                    }
-                } else if let Some(inode) = state.of_file(file) {
-                    inode.sync();
-                }
-            }
-            Call::SyncEverything { .. } => {
-                state.inodes.iter_mut().for_each(Inode::sync);
-                for change in std::mem::take(&mut state.pending) {
-                    State::apply_name(&mut state.durable, &change);
-                }
-            }
-            Call::Rename { from, to } => {
-                let (Some(from), Some(to)) = (home(from), home(to)) else { return };
-                let Some(Entry::File(id)) = state.live.remove(&from) else { return };
-                state.live.insert(to.clone(), Entry::File(id));
-                if let Some(inode) = state.inodes.get_mut(id as usize) {
-                    inode.path = Some(to.clone());
-                }
-                state.pending.push(NameChange::Renamed { from, to, file: id });
-            }
-            Call::RemoveFile { path } => {
-                let Some(path) = home(path) else { return };
-                state.live.remove(&path);
-                state.pending.push(NameChange::Removed(path));
-            }
-            Call::RemoveFolder { path } => {
-                let Some(path) = home(path) else { return };
-                // One by one, the innermost first, as the system removes them.
-                let below: Vec<PathBuf> = state.live.keys().filter(|it| it.starts_with(&path)).cloned().collect();
-                for one in below.into_iter().rev() {
-                    state.live.remove(&one);
-                    state.pending.push(NameChange::Removed(one));
-                }
-            }
-            Call::MakeFolder { path } => {
-                let Some(path) = home(path) else { return };
-                state.live.insert(path.clone(), Entry::Folder);
-                state.pending.push(NameChange::Made(path, Entry::Folder));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The word of a call, and the path that it concerns.
-fn named<'a>(call: &Call<'a>) -> (&'static str, &'a Path) {
-    match *call {
-        Call::Open { path, .. } => ("open", path),
-        Call::Write { path, .. } => ("write", path),
-        Call::SetLength { path, .. } => ("length", path),
-        Call::Punch { path, .. } => ("punch", path),
-        Call::Sync { path, .. } => ("sync", path),
-        Call::SyncEverything { path } => ("sync all", path),
-        Call::Rename { to, .. } => ("rename", to),
-        Call::RemoveFile { path } => ("remove", path),
-        Call::RemoveFolder { path } => ("remove all", path),
-        Call::MakeFolder { path } => ("make folder", path),
-        Call::SetMode { path } => ("mode", path),
-        _ => ("call", Path::new("")),
-    }
-}
-
-fn needs_room(call: &Call<'_>) -> bool {
-    match call {
-        Call::Open { path, .. } => !path.exists(),
-        Call::Write { file, offset, bytes, .. } => {
-            file.metadata().is_ok_and(|metadata| offset + bytes.len() as u64 > metadata.len())
-        }
-        Call::MakeFolder { .. } => true,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -591,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_name_lasts_with_its_folder_and_bytes_with_their_file() {
-        let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::of(folder.path().to_owned()).unwrap());
         let _watching = custodia_disk::watch::watch(folder.path().to_owned(), disk.clone());
         let (beside, path) = (folder.path().join("beside"), folder.path().join("a"));
@@ -604,8 +433,46 @@ mod tests {
         assert_eq!(disk.durable(Path::new("a")).as_deref(), Some(&b"bytes"[..]));
         file.write_all_at(b"other", 0).unwrap();
         assert_eq!(disk.durable(Path::new("a")).as_deref(), Some(&b"bytes"[..]), "the file was not synced again");
-        disk.lay_out(&after.path().join("home"), How::Lost, &mut Random::new(1)).unwrap();
-        assert_eq!(fs::read(after.path().join("home/a")).unwrap(), b"bytes");
         assert_eq!(fs::read(&path).unwrap(), b"other");
+        disk.power_up(How::Lost, &mut Random::new(1)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn what_changes_of_a_long_file_since_its_sync_can_be_taken_back() {
+        let (home, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let long: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        for folder in [&home, &copy] {
+            fs::write(folder.path().join("a"), &long).unwrap();
+        }
+        let disk = Arc::new(Disk::of(home.path().to_owned()).unwrap());
+        let watching = custodia_disk::watch::watch(home.path().to_owned(), disk.clone());
+        let file = custodia_disk::File::open_existing(&home.path().join("a")).unwrap();
+        file.write_all_at(&[1; 5000], 50_000).unwrap();
+        file.set_len(10_000).unwrap();
+        file.write_all_at(&[2; 5000], 20_000).unwrap();
+        file.set_len(200_000).unwrap();
+        file.punch_hole(0, 4096).unwrap();
+        let durable = |path: &str| disk.durable(Path::new(path));
+        assert_eq!(durable("a").as_ref(), Some(&long));
+        assert_eq!(disk.durable_files(Path::new("")), [(PathBuf::from("a"), 100_000)]);
+        file.sync_all().unwrap();
+        assert_eq!(durable("a").map(|bytes| (bytes.len(), bytes[20_000])), Some((200_000, 2)));
+
+        // A sync that fails: what was written before may be lost, whatever is synced later.
+        file.write_all_at(&[3; 10], 100).unwrap();
+        disk.set_trouble(Trouble { errors_from: Some(0), errors: 1, ..Trouble::default() });
+        assert!(file.sync_all().is_err());
+        file.write_all_at(&[4; 10], 200).unwrap();
+        file.sync_all().unwrap();
+        assert_eq!(durable("a").map(|bytes| (bytes[100], bytes[200])), Some((0, 4)));
+
+        custodia_disk::make_folder(&home.path().join("b")).unwrap();
+        custodia_disk::rename(&home.path().join("a"), &home.path().join("b/a")).unwrap();
+        drop((file, watching));
+        disk.put_back(copy.path()).unwrap();
+        assert_eq!(durable("a").as_ref(), Some(&long));
+        assert_eq!(fs::read(home.path().join("a")).unwrap(), long);
+        assert!(!home.path().join("b").exists());
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod disk;
 mod fetching;
+mod grounds;
 pub mod mix;
 mod network;
 mod promises;
@@ -18,5 +19,6 @@ mod trace;
 mod trouble;
 mod world;
 
-pub use run::{Outcome, Tally, run};
+pub use grounds::Grounds;
+pub use run::{Outcome, Tally};
 pub use template::Template;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use custodia_sim::{Tally, Template, run};
+use custodia_sim::{Grounds, Tally, Template};
 
 const USAGE: &str = "custodia-sim --seeds FROM..TO [--jobs N] | --seed N [--trace]";
 
@@ -67,12 +67,19 @@ fn work(asked: &Asked) -> Result<u64, custodia_sim::template::Failed> {
     std::thread::scope(|scope| {
         for _ in 0..asked.jobs {
             scope.spawn(|| {
+                let mut grounds = match Grounds::of(&template) {
+                    Ok(grounds) => grounds,
+                    Err(error) => {
+                        *failed.lock().expect("nobody panics with it in hand") = Some(error);
+                        return;
+                    }
+                };
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= asked.to {
                         return;
                     }
-                    let outcome = match run(&template, seed, asked.prints) {
+                    let outcome = match grounds.run(seed, asked.prints) {
                         Ok(outcome) => outcome,
                         Err(error) => {
                             *failed.lock().expect("nobody panics with it in hand") = Some(error);

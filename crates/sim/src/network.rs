@@ -329,7 +329,8 @@ impl World<'_> {
         let mut arrives = 0;
         let mut parts = wire.chunks(SEGMENT).peekable();
         while let Some(part) = parts.next() {
-            arrives += self.delay();
+            let slow = self.slow_ms;
+            arrives += self.delay() + self.random.within(slow / 4, slow);
             if !self.is_calm && self.random.permille(stalls) {
                 self.tally.stalls += 1;
                 arrives += self.random.within(10_000, 100_000);

@@ -45,7 +45,7 @@ pub(crate) struct Promises {
     /// Durable files that were hashed, and what they were then.
     pub(crate) hashed: BTreeMap<(usize, PathBuf), (Version, Hash)>,
     /// What nobody may read in a ledger, nor on the wire before a consignment.
-    pub(crate) secrets: Vec<Vec<u8>>,
+    pub(crate) secrets: Secrets,
     /// Packages, by release.
     package_of: BTreeMap<Hash, usize>,
     items_of: Vec<BTreeSet<Hash>>,
@@ -59,7 +59,7 @@ impl Promises {
             secrets.push(item.sha256.to_string().into_bytes());
         }
         Self {
-            secrets,
+            secrets: Secrets::of(secrets),
             package_of: template.releases.iter().map(|release| (release.digest, release.package)).collect(),
             items_of: template.packages.iter().map(|it| it.items.iter().map(|item| item.sha256).collect()).collect(),
             ..Self::default()
@@ -78,11 +78,6 @@ impl Promises {
         if let Some(release) = folder.filter(|_| path.starts_with("incoming")) {
             self.recorded.remove(&(node, release));
         }
-    }
-
-    /// The node lives anew.
-    pub(crate) fn restarted(&mut self, node: usize) {
-        self.hashed.retain(|(it, _), _| *it != node);
     }
 
     /// The items that a node has signed for, and those that are on their way to it.
@@ -105,7 +100,7 @@ impl World<'_> {
 
     /// A frame goes on the wire, before anything happens to it.
     pub(crate) fn on_wire(&mut self, node: usize, peer: usize, message: &Message, body: &[u8]) {
-        if let Some(secret) = find_secret(&self.promises.secrets, body) {
+        if let Some(secret) = self.promises.secrets.find(body) {
             // Frames never carry content or records: those have streams, which begin after the consignment.
             self.violated("P8", &format!("{node} shows {peer} {secret} in a frame"));
         }
@@ -125,18 +120,57 @@ impl World<'_> {
     }
 }
 
-/// Which of the secrets occurs there, in words.
-pub(crate) fn find_secret(secrets: &[Vec<u8>], bytes: &[u8]) -> Option<String> {
-    let mut firsts = [false; 256];
-    secrets.iter().filter_map(|secret| secret.first()).for_each(|byte| firsts[usize::from(*byte)] = true);
-    for (at, byte) in bytes.iter().enumerate() {
-        if !firsts[usize::from(*byte)] {
-            continue;
+/// What nobody may read in a ledger, nor on the wire before a consignment.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    all: Vec<Vec<u8>>,
+    /// Which two bytes a secret begins with, one bit for each pair: most places need no second look.
+    beginnings: Vec<u64>,
+}
+
+impl Secrets {
+    /// Each has two bytes at least.
+    pub(crate) fn of(all: Vec<Vec<u8>>) -> Self {
+        let mut beginnings = vec![0_u64; (1 << 16) / 64];
+        for secret in &all {
+            let (word, bit) = pair(secret).unwrap_or_default();
+            beginnings.get_mut(word).into_iter().for_each(|word| *word |= 1 << bit);
         }
-        let rest = bytes.get(at..).unwrap_or_default();
-        if let Some(secret) = secrets.iter().find(|secret| rest.starts_with(secret)) {
-            return Some(String::from_utf8_lossy(secret).into_owned());
+        Self { all, beginnings }
+    }
+
+    /// Which of them occurs there, in words.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<String> {
+        let may_begin = |two: &[u8]| {
+            pair(two).is_some_and(|(word, bit)| self.beginnings.get(word).is_some_and(|word| word >> bit & 1 == 1))
+        };
+        let places = bytes.windows(2).enumerate().filter(|(_, two)| may_begin(two)).map(|(at, _)| at);
+        let found = places.filter_map(|at| {
+            let rest = bytes.get(at..).unwrap_or_default();
+            self.all.iter().find(|secret| rest.starts_with(secret))
+        });
+        found.map(|secret| String::from_utf8_lossy(secret).into_owned()).next()
+    }
+}
+
+fn pair(bytes: &[u8]) -> Option<(usize, u32)> {
+    let (two, _) = bytes.split_first_chunk::<2>()?;
+    let number = u16::from_le_bytes(*two);
+    Some((usize::from(number / 64), u32::from(number % 64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_wherever_it_stands() {
+        let secrets = Secrets::of(vec![b"kestrel".to_vec(), b"keep".to_vec()]);
+        let found = |text: &str| secrets.find(text.as_bytes());
+        assert_eq!(found("a kestrel"), Some("kestrel".to_owned()));
+        assert_eq!(found("kekeep"), Some("keep".to_owned()));
+        for harmless in ["", "k", "kestre", "keekestrekee"] {
+            assert_eq!(found(harmless), None, "{harmless}");
         }
     }
-    None
 }

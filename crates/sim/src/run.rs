@@ -1,8 +1,8 @@
 //! One run: trouble for a while, then calm, until nothing is owed; and what came of it.
 
-use std::path::Path;
-
-use crate::template::{Failed, Template};
+use crate::grounds::Grounds;
+use crate::random::Random;
+use crate::template::Failed;
 use crate::world::World;
 
 /// How long there is trouble, at most.
@@ -125,17 +125,29 @@ pub struct Outcome {
     pub violations: Vec<String>,
 }
 
-/// Runs a seed. With `prints` each event is printed.
-///
-/// # Errors
-/// What the system says: a run that could not be made says nothing of the product.
-pub fn run(template: &Template, seed: u64, prints: bool) -> Result<Outcome, Failed> {
-    let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(template.folder())?;
-    run_in(template, seed, prints, scratch.path())
+impl Grounds<'_> {
+    /// Runs a seed. With `prints` each event is printed.
+    ///
+    /// # Errors
+    /// What the system says: a run that could not be made says nothing of the product.
+    pub fn run(&mut self, seed: u64, prints: bool) -> Result<Outcome, Failed> {
+        let mut random = Random::new(seed);
+        let setting = self.template().draw(&mut random);
+        let mut world = World::new(setting, random, self.disks(setting)?, self.beside(), prints);
+        live(&mut world);
+        let outcome = Outcome {
+            trace: world.trace.hash(),
+            tally: world.tally,
+            violations: std::mem::take(&mut world.promises.violations),
+        };
+        world.end();
+        self.put_back(setting)?;
+        Ok(outcome)
+    }
 }
 
-fn run_in(template: &Template, seed: u64, prints: bool, scratch: &Path) -> Result<Outcome, Failed> {
-    let mut world = World::new(template, seed, scratch.to_owned(), prints)?;
+fn live(world: &mut World<'_>) {
+    world.begin();
     let trouble = world.random.within(10_000, TROUBLE_MS);
     while world.promises.violations.is_empty() && world.step(trouble) {}
     world.now = world.now.max(trouble);
@@ -164,9 +176,4 @@ fn run_in(template: &Template, seed: u64, prints: bool, scratch: &Path) -> Resul
         world.tally.disk_calls += station.disk.calls();
     }
     world.tally.lines = world.trace.lines();
-    Ok(Outcome {
-        trace: world.trace.hash(),
-        tally: world.tally,
-        violations: std::mem::take(&mut world.promises.violations),
-    })
 }

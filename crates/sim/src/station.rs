@@ -1,6 +1,5 @@
 //! One node of a run: its disk, its clock, and the node itself while it is up.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use custodia_disk::watch::{Watching, watch};
@@ -31,14 +30,13 @@ pub(crate) struct Station {
     pub(crate) drift: i64,
     /// Its ledger's size when it stopped signing.
     pub(crate) stopped_at: Option<u64>,
-    folder: PathBuf,
 }
 
 impl Station {
-    /// The station of a home that lies in `folder/0`.
-    pub(crate) fn new(folder: PathBuf) -> Result<Self, Failed> {
-        let (disk, watching) = mount(folder.join("0"))?;
-        Ok(Self { disk, _watching: watching, up: None, life: 0, skew: 0, drift: 0, stopped_at: None, folder })
+    /// The station of a home that lies on this disk.
+    pub(crate) fn new(disk: Arc<Disk>) -> Self {
+        let _watching = watch(disk.root().to_owned(), disk.clone());
+        Self { disk, _watching, up: None, life: 0, skew: 0, drift: 0, stopped_at: None }
     }
 
     /// What its clock shows, in seconds since 1970.
@@ -70,17 +68,14 @@ impl Station {
     pub(crate) fn power_up(&mut self, how: How, random: &mut Random) -> Result<(), Failed> {
         self.up = None;
         self.life += 1;
-        let home = self.folder.join(self.life.to_string());
-        self.disk.lay_out(&home, how, random)?;
-        let old = self.disk.root().to_owned();
-        (self.disk, self._watching) = mount(home)?;
-        std::fs::remove_dir_all(old)?;
-        Ok(())
+        // The index is not behind the disk, and is not worth trusting after a stop that did not close it.
+        std::fs::remove_dir_all(self.disk.root().join("index"))?;
+        Ok(self.disk.power_up(how, random)?)
     }
-}
 
-fn mount(home: PathBuf) -> Result<(Arc<Disk>, Watching), Failed> {
-    let disk = Arc::new(Disk::of(home.clone())?);
-    let watching = watch(home, disk.clone());
-    Ok((disk, watching))
+    /// The run is over: nothing that the node would still do is done.
+    pub(crate) fn end(&mut self) {
+        self.disk.set_down(true);
+        self.up = None;
+    }
 }

@@ -17,6 +17,7 @@ use custodia_node::home::Home;
 use custodia_node::init::{Founding, init};
 use custodia_node::{Node, operations as op, watched};
 
+use crate::disk::share;
 use crate::random::Random;
 
 /// The moment at which the world begins, in seconds since 1970: after the program was made, well inside all keys' windows.
@@ -135,6 +136,7 @@ impl Template {
     /// # Errors
     /// What a node says, or the system.
     pub fn make() -> Result<Self, Failed> {
+        custodia_format::remembered::remember();
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("custodia-sim-").tempdir_in(place)?;
@@ -270,7 +272,12 @@ impl Setting {
     /// # Errors
     /// What the system says.
     pub fn copy(&self, node: usize, to: &Path) -> io::Result<()> {
-        copy(&home_of(&self.folder, node), to, Path::new(""))
+        copy(&self.home(node), to, Path::new(""))
+    }
+
+    /// The home of an authority, which nobody changes any more.
+    pub(crate) fn home(&self, node: usize) -> PathBuf {
+        home_of(&self.folder, node)
     }
 }
 
@@ -291,19 +298,14 @@ fn founding(name: &str) -> Founding {
     }
 }
 
-fn copy(home: &Path, to: &Path, within: &Path) -> io::Result<()> {
+/// Copies a folder of a home and what is in it.
+pub(crate) fn copy(home: &Path, to: &Path, within: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).recursive(true).create(to.join(within))?;
     for entry in fs::read_dir(home.join(within))? {
         let entry = entry?;
         let path = within.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(home, to, &path)?;
-        } else if path.starts_with("state") || path.starts_with("index") || path == Path::new("lock") {
-            fs::copy(entry.path(), to.join(&path))?;
-        } else {
-            fs::hard_link(entry.path(), to.join(&path))?;
-        }
+        if entry.file_type()?.is_dir() { copy(home, to, &path)? } else { share(home, to, &path)? }
     }
     Ok(())
 }

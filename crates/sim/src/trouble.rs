@@ -3,7 +3,7 @@
 use custodia_format::Hash;
 use custodia_node::watched;
 
-use crate::disk::{How, Trouble};
+use crate::disk::{How, PowerCut, Trouble};
 use crate::world::{Event, World};
 
 /// How often a node looks at what it owes.
@@ -32,9 +32,12 @@ impl World<'_> {
         let mix = self.mix.clone();
         let Some(disk) = self.stations.get(node).map(|station| station.disk.clone()) else { return };
         let trouble = disk.trouble();
-        if self.random.permille(mix.power_cuts) && trouble.power_cut_at.is_none() {
-            let power_cut_at = Some(disk.calls() + self.random.within(1, 150));
-            disk.set_trouble(Trouble { power_cut_at, ..trouble.clone() });
+        if self.random.permille(mix.power_cuts) && trouble.power_cut.is_none_or(|cut| cut.below.is_some()) {
+            // Some are aimed at what a transfer, or a ledger, writes.
+            let below = [None, None, Some("incoming"), Some("incoming"), Some("state")];
+            let below = below.get(self.random.place(below.len())).copied().flatten();
+            let at = self.random.within(1, if below.is_some() { 40 } else { 150 });
+            disk.set_trouble(Trouble { power_cut: Some(PowerCut { below, at }), ..trouble.clone() });
         }
         if self.random.permille(mix.errors) && trouble.errors == 0 {
             let errors_from = Some(disk.calls() + self.random.within(1, 80));
@@ -120,7 +123,6 @@ impl World<'_> {
         if let Some(station) = self.stations.get_mut(node) {
             station.kill();
         }
-        self.promises.restarted(node);
         self.start_later(node);
     }
 
@@ -137,7 +139,6 @@ impl World<'_> {
         if let Some(error) = failed {
             self.violated("the simulator", &format!("the disk of {node} could not be laid out: {error}"));
         }
-        self.promises.restarted(node);
         self.start_later(node);
     }
 

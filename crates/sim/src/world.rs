@@ -1,20 +1,27 @@
 //! A run's state, its events in the order of their time, and what every one of them does first and last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use custodia_exchange::message::Want;
 use custodia_exchange::{Answer, Question};
 use custodia_format::Hash;
 use custodia_node::watched;
 
+use crate::disk::Disk;
 use crate::mix::Mix;
 use crate::network::{At, Connection};
 use crate::promises::Promises;
 use crate::random::Random;
 use crate::run::Tally;
 use crate::station::Station;
-use crate::template::{Failed, Setting, Template};
+use crate::template::Setting;
 use crate::trace::Trace;
+
+/// Of so many of a thousand runs the links are slow.
+const SLOW_PERMILLE: u64 = 400;
+/// How slow at the most: a chunk takes about five seconds then, so that a transfer outlives several recordings.
+const SLOWEST_MS: u64 = 2_500;
 
 /// Something that happens at a moment.
 pub(crate) enum Event {
@@ -71,27 +78,25 @@ pub(crate) struct World<'a> {
     pub(crate) promises: Promises,
     /// Nothing goes wrong any more.
     pub(crate) is_calm: bool,
-    pub(crate) scratch: std::path::PathBuf,
+    /// A folder for what lies beside the homes.
+    pub(crate) beside: std::path::PathBuf,
+    /// How long a part of a data stream takes at the most, beyond the delay of every message: a slow link.
+    pub(crate) slow_ms: u64,
 }
 
 impl<'a> World<'a> {
     pub(crate) fn new(
-        template: &'a Template,
-        seed: u64,
-        scratch: std::path::PathBuf,
+        template: &'a Setting,
+        mut random: Random,
+        disks: Vec<Arc<Disk>>,
+        beside: std::path::PathBuf,
         prints: bool,
-    ) -> Result<Self, Failed> {
-        let mut random = Random::new(seed);
-        let template = template.draw(&mut random);
-        let count = template.peers.len();
-        let mix = Mix::draw(&mut random);
-        let mut stations = Vec::new();
-        for node in 0..count {
-            let folder = scratch.join(node.to_string());
-            template.copy(node, &folder.join("0"))?;
-            let mut station = Station::new(folder)?;
-            station.drift = i64::try_from(random.below(400))? - 200;
-            stations.push(station);
+    ) -> Self {
+        let mut mix = Mix::draw(&mut random);
+        let slow_ms = if random.permille(SLOW_PERMILLE) { random.within(500, SLOWEST_MS) } else { 0 };
+        let mut stations: Vec<Station> = disks.into_iter().map(Station::new).collect();
+        for station in &mut stations {
+            station.drift = i64::try_from(random.below(400)).unwrap_or(0) - 200;
         }
         let mut possible: Vec<Hash> = template.releases.iter().map(|it| it.digest).collect();
         let mut in_play = BTreeSet::new();
@@ -101,7 +106,19 @@ impl<'a> World<'a> {
                 in_play.insert(possible.swap_remove(place));
             }
         }
-        let mut world = Self {
+        if slow_ms > 0 {
+            if random.permille(500) {
+                // What is recorded of a transfer matters when the power goes in its middle.
+                mix.power_cuts = mix.power_cuts.max(random.within(200, 600));
+            }
+            // Something that a slow link is slow for.
+            let bytes = |package: usize| -> usize {
+                let items = template.packages.get(package).into_iter().flat_map(|package| &package.items);
+                items.map(|item| item.bytes.len()).sum()
+            };
+            in_play.extend(template.releases.iter().max_by_key(|it| bytes(it.package)).map(|it| it.digest));
+        }
+        Self {
             template,
             random,
             mix,
@@ -118,16 +135,27 @@ impl<'a> World<'a> {
             tally: Tally::default(),
             promises: Promises::new(template),
             is_calm: false,
-            scratch,
-        };
-        let mix = format!("{count} nodes, {:?}", world.mix);
-        world.note(&mix);
-        for node in 0..count {
-            world.start(node);
-            let first = world.random.below(2000);
-            world.after(first, Event::Turn { node });
+            beside,
+            slow_ms,
         }
-        Ok(world)
+    }
+
+    /// Starts the nodes.
+    pub(crate) fn begin(&mut self) {
+        let mix = format!("{} nodes, {:?}, {} ms for a part", self.stations.len(), self.mix, self.slow_ms);
+        self.note(&mix);
+        for node in 0..self.stations.len() {
+            self.start(node);
+            let first = self.random.below(2000);
+            self.after(first, Event::Turn { node });
+        }
+    }
+
+    /// Ends the run: what is still open of the nodes is closed, and changes nothing any more.
+    pub(crate) fn end(mut self) {
+        self.stations.iter().for_each(|station| station.disk.set_down(true));
+        self.connections.clear();
+        self.stations.iter_mut().for_each(Station::end);
     }
 
     /// Lets something happen so many milliseconds from now.

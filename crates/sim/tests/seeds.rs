@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use custodia_sim::{Tally, Template, run};
+use custodia_sim::{Grounds, Tally, Template};
 
 /// Seeds of one run of the tests.
 const SEEDS: u64 = 1000;
@@ -18,9 +18,10 @@ fn run_all(template: &Template, seeds: &[u64]) -> (Tally, Vec<String>) {
     std::thread::scope(|scope| {
         for _ in 0..JOBS {
             scope.spawn(|| {
+                let mut grounds = Grounds::of(template).expect("the system gives files");
                 let place = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("a count of seeds fits");
                 while let Some(seed) = seeds.get(place()).filter(|_| !is_broken.load(Ordering::Relaxed)) {
-                    let outcome = run(template, *seed, false).expect("the system gives memory and files");
+                    let outcome = grounds.run(*seed, false).expect("the system gives memory and files");
                     is_broken.fetch_or(!outcome.violations.is_empty(), Ordering::Relaxed);
                     let mut total = total.lock().expect("nobody panics with it in hand");
                     total.0.add(&outcome.tally);
@@ -53,9 +54,14 @@ fn a_thousand_seeds_keep_every_promise() {
 fn one_seed_is_one_trace() {
     // In another world made anew, too: that is what another process is.
     let (one, other) = (Template::make().expect("a world is made"), Template::make().expect("a world is made"));
+    let (mut one, mut other) = [&one, &other].map(|it| Grounds::of(it).expect("the system gives files")).into();
+    // Whatever ran there before leaves nothing behind.
+    for seed in 2..6 {
+        other.run(seed, false).expect("the system gives memory and files");
+    }
     for seed in [1, 7, 42, 1_000_003] {
-        let first = run(&one, seed, false).expect("the system gives memory and files");
-        let second = run(&other, seed, false).expect("the system gives memory and files");
+        let first = one.run(seed, false).expect("the system gives memory and files");
+        let second = other.run(seed, false).expect("the system gives memory and files");
         assert_eq!(first, second, "seed {seed}");
         assert!(first.tally.lines > 100, "seed {seed} hardly did anything");
     }

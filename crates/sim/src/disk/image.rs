@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Change, Disk, Entry, Inode, NameChange, State, reachable};
+use super::inode::{Change, Inode};
+use super::{Disk, Entry, NameChange, State, Trouble, below, make_folder, reachable};
 use crate::random::Random;
 
 /// Bytes that a file system writes at once.
@@ -28,55 +29,65 @@ pub enum How {
 }
 
 impl Disk {
-    /// Lays what is found after a power cut into a new folder.
+    /// The power goes and comes back: what is found afterwards lies in the folder, and lasts. Nothing of the node is open any
+    /// more.
     ///
     /// # Errors
     /// What the system says.
-    pub fn lay_out(&self, to: &Path, how: How, random: &mut Random) -> io::Result<()> {
-        let state = self.state();
-        let names = names_after(&state, how, random);
-        for (path, entry) in names.iter().filter(|(path, _)| reachable(&names, path).is_some()) {
-            let place = to.join(path);
-            match entry {
-                Entry::Folder => make_folder(&place)?,
-                Entry::File(id) => {
-                    let Some(inode) = state.inode(*id) else { continue };
-                    match (&inode.synced, &inode.path) {
-                        (None, Some(live)) if inode.held.is_none() => fs::hard_link(self.root.join(live), &place)?,
-                        _ => write(&place, &bytes_after(inode, &self.root, how, random))?,
-                    }
-                }
+    pub fn power_up(&self, how: How, random: &mut Random) -> io::Result<()> {
+        let state = &mut *self.state();
+        let names = names_after(state, how, random);
+        let found: BTreeMap<PathBuf, Entry> =
+            names.keys().filter_map(|path| Some((path.clone(), reachable(&names, path)?))).collect();
+        // All of it is drawn and read before anything is moved.
+        let (mut stays, mut written) = (BTreeSet::new(), Vec::new());
+        for (path, entry) in &found {
+            let Entry::File(id) = *entry else { continue };
+            let Some(inode) = state.inode(id) else { continue };
+            if inode.is_synced() && inode.held.is_none() && inode.path.as_ref() == Some(path) {
+                stays.insert(path);
+            } else {
+                written.push((path, id, bytes_after(inode, &self.root, how, random)));
             }
         }
-        Ok(())
-    }
-
-    /// Lays out copies of what would be found in some folders if everything un-synced were lost.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn lay_out_worst(&self, to: &Path, folders: &[&str]) -> io::Result<()> {
-        let state = self.state();
-        make_folder(to)?;
-        for (path, entry) in &state.durable {
-            let is_wanted = folders.iter().any(|folder| path.starts_with(folder));
-            if !is_wanted || reachable(&state.durable, path).is_none() {
-                continue;
-            }
+        for (path, entry) in state.live.iter().rev() {
             match entry {
-                Entry::Folder => make_folder(&to.join(path))?,
-                Entry::File(id) => {
-                    let bytes = state.inode(*id).and_then(|inode| inode.durable(&self.root));
-                    write(&to.join(path), &bytes.unwrap_or_default())?;
-                }
+                Entry::Folder if found.get(path) != Some(entry) => fs::remove_dir(self.root.join(path))?,
+                Entry::File(_) if !stays.contains(path) => fs::remove_file(self.root.join(path))?,
+                _ => {}
             }
         }
+        for (path, _) in
+            found.iter().filter(|(path, entry)| **entry == Entry::Folder && !state.live.contains_key(*path))
+        {
+            make_folder(&self.root.join(path))?;
+        }
+        for (path, id, bytes) in &written {
+            write(&self.root.join(path), bytes)?;
+            if let Some(inode) = state.inodes.get_mut(*id as usize) {
+                inode.version += 1;
+                inode.is_touched = true;
+            }
+        }
+        state.inodes.iter_mut().for_each(|inode| inode.settle(None));
+        for (path, entry) in &found {
+            if let Entry::File(id) = entry
+                && let Some(inode) = state.inodes.get_mut(*id as usize)
+            {
+                inode.settle(Some(path.clone()));
+            }
+        }
+        // Numbers of files that are gone may come again.
+        state.numbers.clear();
+        state.pending.clear();
+        state.given.clear();
+        state.log.clear();
+        state.trouble = Trouble::default();
+        state.is_down = false;
+        state.live.clone_from(&found);
+        state.durable = found;
         Ok(())
     }
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).recursive(true).create(path)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -100,7 +111,7 @@ fn names_after(state: &State, how: How, random: &mut Random) -> BTreeMap<PathBuf
         }
         match change {
             // A folder goes only when nothing is in it.
-            NameChange::Removed(path) if names.keys().any(|it| it != path && it.starts_with(path)) => {
+            NameChange::Removed(path) if below(&names, path).any(|(it, _)| it != path) => {
                 lost.insert(path);
             }
             change => State::apply_name(&mut names, change),
@@ -110,14 +121,14 @@ fn names_after(state: &State, how: How, random: &mut Random) -> BTreeMap<PathBuf
 }
 
 fn bytes_after(inode: &Inode, root: &Path, how: How, random: &mut Random) -> Vec<u8> {
-    let Some(synced) = &inode.synced else { return inode.live(root).unwrap_or_default() };
-    match how {
-        How::Kept => return inode.live(root).unwrap_or_default(),
-        How::Lost => return synced.clone(),
-        How::InOrder | How::Torn if inode.is_stuck => return synced.clone(),
-        How::InOrder | How::Torn => {}
+    if inode.is_synced() || how == How::Kept {
+        return inode.live(root).unwrap_or_default();
     }
-    let (mut bytes, mut length) = (synced.clone(), synced.len());
+    let mut bytes = inode.durable(root).unwrap_or_default();
+    if how == How::Lost || inode.is_stuck {
+        return bytes;
+    }
+    let mut length = bytes.len();
     for change in &inode.changes {
         match change {
             Change::Length(new) => {

@@ -8,7 +8,6 @@ use custodia_node::api::{Operation, Reporter};
 use custodia_node::{Node, operations as op, watched};
 use custodia_verify::Verdict;
 
-use super::find_secret;
 use crate::mix::Mix;
 use crate::template::Failed;
 use crate::world::World;
@@ -134,7 +133,7 @@ impl World<'_> {
             else {
                 continue;
             };
-            if let Some(secret) = find_secret(&self.promises.secrets, &bytes) {
+            if let Some(secret) = self.promises.secrets.find(&bytes) {
                 self.violated("P8", &format!("{node} has {secret} in {}", path.display()));
             }
         }
@@ -159,7 +158,7 @@ impl World<'_> {
     fn check_proof(&mut self, node: usize, package: usize) {
         let Some(there) = self.node(node) else { return };
         let Some(root) = self.template.packages.get(package).map(|package| package.root) else { return };
-        let out = self.scratch.join(format!("proof-{node}"));
+        let out = self.beside.join(format!("proof-{node}"));
         self.edge_of(node);
         let prove = op::Prove { package: root.to_string(), out: out.clone() };
         let made = prove
@@ -167,6 +166,7 @@ impl World<'_> {
             .map_err(|failure| Failed::from(format!("{failure} {:?} {:?}", failure.expected, failure.found)));
         let judged = made.and_then(|_| {
             let proof = std::fs::read(&out)?;
+            std::fs::remove_file(&out)?;
             let trust = op::TrustExport {}.perform(&there, &Reporter::silent())?;
             let trust = TrustFile::parse(trust.text.as_bytes())?;
             let cores = NonZeroUsize::MIN;

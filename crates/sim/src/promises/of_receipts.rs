@@ -6,16 +6,14 @@ use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::envelope::Envelope;
 use custodia_format::statement::Statement;
-use custodia_ledger::{Folder, Ledger, Pace, Shelf};
+use custodia_ledger::{Ledger, Pace, Shelf};
 use custodia_node::home::Home;
 use custodia_node::{keys, watched};
 
 use super::Receipted;
+use crate::disk::Remains;
 use crate::template::Failed;
 use crate::world::World;
-
-/// What of a home the ledger needs.
-const LEDGER_FOLDERS: [&str; 4] = ["state", "ledger", "statements", "anchors"];
 
 impl World<'_> {
     pub(super) fn see_statement(&mut self, node: usize, signed: &Signed) {
@@ -102,15 +100,12 @@ impl World<'_> {
         }
     }
 
-    fn worst_ledger(&mut self, node: usize) -> Result<Ledger, Failed> {
-        let place = self.scratch.join("worst");
-        let _ = std::fs::remove_dir_all(&place);
+    fn worst_ledger(&self, node: usize) -> Result<Ledger, Failed> {
         let station = self.stations.get(node).ok_or("no such node")?;
-        station.disk.lay_out_worst(&place, &LEDGER_FOLDERS)?;
         let home = Home::new(station.disk.root());
         let vkey = watched::ledger(&station.up.as_ref().ok_or("the node is down")?.node).vkey().clone();
         let pace = Pace { idle: std::time::Duration::MAX, ..Pace::default() };
-        Ok(Ledger::open_paced(Folder::open(&place)?, vkey.name(), keys::read(&home, keys::LEDGER)?, pace)?)
+        Ok(Ledger::open_paced(Remains::of(station.disk.clone()), vkey.name(), keys::read(&home, keys::LEDGER)?, pace)?)
     }
 
     /// A node has started: nothing that it acknowledged is gone, nor what it counts as delivered.
