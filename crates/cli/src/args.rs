@@ -33,6 +33,9 @@ pub(crate) struct Common {
     /// Print the result, or the failure, as one JSON document.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print what happens as it happens, one JSON object a line; the last is the result, or the failure (docs/spec/events.md).
+    #[arg(long, global = true, conflicts_with = "json")]
+    pub jsonl: bool,
     /// How long work shows how far it is.
     #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, value_name = "HOW")]
     pub progress: ProgressStyle,
@@ -42,6 +45,13 @@ pub(crate) struct Common {
     /// Who decides, by pseudonym; needed where a node has several officers.
     #[arg(long = "as", global = true, value_name = "O-N")]
     pub officer: Option<String>,
+}
+
+impl Common {
+    /// Whether a program reads what is printed, and no person.
+    pub(crate) const fn is_for_programs(&self) -> bool {
+        self.json || self.jsonl
+    }
 }
 
 /// How long work shows how far it is.
@@ -298,6 +308,10 @@ pub(crate) enum Waiting {
     Resume(HandOver),
     /// Let it go before the others to the same recipient, which wait until it is there. `resume` takes that back.
     First(HandOver),
+    /// Show all that travels now, both ways, until Ctrl-C: one line a package, with its phase, what the recipient has proven, the
+    /// rate, the time left, and the link. The node must run.
+    #[command(after_help = "Examples:\n  custodia queue watch\n  custodia queue watch --jsonl")]
+    Watch,
     /// By which road an authority is called: until something else is said. Without a road it is shown.
     #[command(
         after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto"

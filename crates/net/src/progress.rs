@@ -21,7 +21,9 @@ pub(crate) struct Sending {
     release: Hash,
     source: Arc<Source>,
     tasks: JoinSet<()>,
-    told: u64,
+    /// What the peer says that it has proven.
+    proven: Option<u64>,
+    told: (u64, Option<u64>),
 }
 
 /// What the tasks of one release share.
@@ -36,7 +38,12 @@ struct Source {
 impl Sending {
     pub(crate) fn new(release: Hash, host: Arc<dyn Host>, peer: Arc<Peer>, way: Way) -> Self {
         let source = Source { host, peer, way, outgoing: OnceCell::new(), sent: Arc::default() };
-        Self { release, source: Arc::new(source), tasks: JoinSet::new(), told: 0 }
+        Self { release, source: Arc::new(source), tasks: JoinSet::new(), proven: None, told: (0, None) }
+    }
+
+    /// The peer says how much it has proven.
+    pub(crate) fn proves(&mut self, bytes: u64) {
+        self.proven = Some(bytes);
     }
 
     /// Wants that are being served.
@@ -67,9 +74,9 @@ impl Sending {
 
     /// What an observer has not heard yet.
     pub(crate) fn news(&mut self) -> Option<Event> {
-        let bytes = self.bytes();
-        let changed = std::mem::replace(&mut self.told, bytes) != bytes;
-        changed.then_some(Event::Sending { release: self.release, phase: Phase::Content { bytes, wasted: 0 } })
+        let (bytes, proven) = (self.bytes(), self.proven);
+        let changed = std::mem::replace(&mut self.told, (bytes, proven)) != (bytes, proven);
+        changed.then_some(Event::Sending { release: self.release, phase: Phase::Content { bytes, wasted: 0, proven } })
     }
 }
 
@@ -104,6 +111,8 @@ pub(crate) struct Receiving {
     to_fetch: mpsc::Sender<ToFetch>,
     tally: Arc<Tally>,
     told: u64,
+    /// What the peer was told that is proven here.
+    said: Option<u64>,
     task: JoinHandle<()>,
 }
 
@@ -116,7 +125,7 @@ impl Receiving {
         let (to_fetch, inbox) = mpsc::channel(64);
         let tally = Arc::new(Tally::default());
         let task = tokio::spawn(fetch(inbox, tally.clone()));
-        Self { release: fetching.release, root: fetching.root, to_fetch, tally, told: 0, task }
+        Self { release: fetching.release, root: fetching.root, to_fetch, tally, told: 0, said: None, task }
     }
 
     /// Passes something on. What does not fit is dropped: a peer cannot have more than its streams open.
@@ -137,6 +146,14 @@ impl Receiving {
         let bytes = self.tally.proven.load(Ordering::Relaxed);
         let wasted = self.tally.wasted.load(Ordering::Relaxed);
         let changed = std::mem::replace(&mut self.told, bytes + wasted) != bytes + wasted;
-        changed.then_some(Event::Receiving { release: self.release, phase: Phase::Content { bytes, wasted } })
+        let proven = self.tally.in_all();
+        changed.then_some(Event::Receiving { release: self.release, phase: Phase::Content { bytes, wasted, proven } })
+    }
+
+    /// What is proven here and the peer has not heard of yet.
+    pub(crate) fn proven(&mut self) -> Option<(Hash, u64)> {
+        let proven = self.tally.in_all();
+        let changed = std::mem::replace(&mut self.said, proven) != proven;
+        proven.filter(|_| changed).map(|bytes| (self.release, bytes))
     }
 }

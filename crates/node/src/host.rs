@@ -18,7 +18,7 @@ use custodia_format::note::Note;
 use custodia_format::statement::Statement;
 use custodia_format::text::LedgerName;
 use custodia_index::Row;
-use custodia_net::{Host, Incoming, Link, Outgoing, Peer};
+use custodia_net::{Host, Incoming, Link, LinkNews, Outgoing, Peer};
 
 use crate::author::{self, BoundBy, Draft};
 use crate::back::{self, Lost};
@@ -435,8 +435,12 @@ impl Host for Station {
         self.watch.waits(peer.root, waits);
     }
 
-    fn observe(&self, _: &Peer, event: &Event) {
-        self.watch.tell(event);
+    fn link(&self, peer: &Peer, news: &LinkNews) {
+        self.watch.journeys().link(peer.root, news);
+    }
+
+    fn observe(&self, peer: &Peer, event: &Event) {
+        self.watch.tell(peer.root, event);
     }
 }
 

@@ -35,6 +35,7 @@ mod outbox;
 mod outgoing;
 mod packages;
 mod peers;
+mod progress;
 mod proofs;
 mod receive;
 mod scrub;

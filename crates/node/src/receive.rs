@@ -239,6 +239,13 @@ impl Incoming for Arrival {
         Ok(missing.into_iter().map(wanted).collect())
     }
 
+    fn proven(&self) -> Result<u64, Refused> {
+        if self.is_done {
+            return covered_bytes(&self.node, &self.package.root, &self.items).map_err(refused);
+        }
+        Ok(self.transfer()?.stats().bytes_proven)
+    }
+
     fn midstates(&self, record: u64, midstates: &[u8]) -> Result<(), Refused> {
         self.transfer()?.take_midstates(record, midstates).map_err(from_vault)
     }

@@ -40,6 +40,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::QueueOrder,
         op::QueueLimit,
         op::QueueVia,
+        op::QueueWatch,
         op::Inbox,
         op::Show,
         op::Accept,
@@ -95,7 +96,7 @@ async fn perform<O: Operation>(State(node): State<Arc<Node>>, body: Bytes) -> Re
             Err(error) => {
                 Line::Failure(Failure::new(Code::Malformed, "This is not the request it should be.").at(error))
             }
-            Ok(operation) => match answer(operation, &node, &Reporter(Some(lines.clone()))) {
+            Ok(operation) => match answer(operation, &node, &Reporter::to(lines.clone())) {
                 Err(failure) => Line::Failure(failure),
                 Ok(answer) => match serde_json::to_value(answer) {
                     Ok(answer) => Line::Answer { answer },

@@ -14,6 +14,7 @@ mod rebuilding;
 mod seal;
 mod send;
 mod succeed;
+mod travel;
 mod tsa;
 mod usb;
 
@@ -30,6 +31,7 @@ pub use queue::{Order, Queue, QueueLimit, QueueOrder, QueueVia, QueueWhy};
 pub use seal::Seal;
 pub use send::Send;
 pub use succeed::{Succession, succeed};
+pub use travel::QueueWatch;
 pub use tsa::TrustTsa;
 pub use usb::{UsbRead, UsbWrite};
 
