@@ -140,6 +140,8 @@ pub(crate) enum Command {
     Ledger(Ledger),
     /// Look after the node's health.
     Doctor,
+    /// What the node counts, in the text format of OpenMetrics: of the running node, by whose socket a collector can ask too.
+    Metrics,
     /// Copy the whole home to another disk, or bring such a copy up to date. Also while the node runs.
     Backup {
         /// A folder that does not exist, is empty, or holds an earlier backup of this node.

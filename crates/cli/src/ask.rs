@@ -200,6 +200,10 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &diagnosis, say::diagnosis)?;
             Ok(u8::from(diagnosis.checks.iter().any(|check| !check.ok)))
         }
+        Command::Metrics => {
+            let text = call(&home, common, |_| op::Metrics {}).await?;
+            answer(common, &text, |text| text.text.clone())
+        }
         Command::Backup { dir, without_keys } => {
             let dir = absolute(&dir)?;
             let done = call(&home, common, |_| op::Backup { dir: dir.clone(), without_keys }).await?;

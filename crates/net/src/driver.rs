@@ -347,9 +347,10 @@ impl Driver {
             ToDriver::Announce { release, document, bytes } => self.session.announce(release, document, bytes),
             ToDriver::Fetched { release, end } => {
                 self.tell_progress();
-                let receiving = self.receiving.remove(&release);
-                if let Some((release, bytes)) = receiving.and_then(|mut receiving| receiving.proven()) {
-                    self.session.proven(release, bytes);
+                if let Some(mut receiving) = self.receiving.remove(&release) {
+                    for (release, bytes) in (0..2).filter_map(|_| receiving.proven()) {
+                        self.session.proven(release, bytes);
+                    }
                 }
                 self.session.fetched(release, end)?;
             }
@@ -434,8 +435,11 @@ impl Driver {
             return;
         }
         self.proven_told = Instant::now();
-        for (release, bytes) in self.receiving.values_mut().filter_map(Receiving::proven) {
-            self.session.proven(release, bytes);
+        for receiving in self.receiving.values_mut() {
+            // Twice: what was here before, and what is here now.
+            for (release, bytes) in (0..2).filter_map(|_| receiving.proven()) {
+                self.session.proven(release, bytes);
+            }
         }
     }
 

@@ -150,10 +150,10 @@ impl Receiving {
         changed.then_some(Event::Receiving { release: self.release, phase: Phase::Content { bytes, wasted, proven } })
     }
 
-    /// What is proven here and the peer has not heard of yet.
+    /// What is proven here and the peer has not heard of yet: first of all what was proven before this session.
     pub(crate) fn proven(&mut self) -> Option<(Hash, u64)> {
-        let proven = self.tally.in_all();
-        let changed = std::mem::replace(&mut self.said, proven) != proven;
-        proven.filter(|_| changed).map(|bytes| (self.release, bytes))
+        let held = self.tally.held.get().copied()?;
+        let proven = if self.said.is_none() { held } else { self.tally.in_all().unwrap_or(held) };
+        (self.said.replace(proven) != Some(proven)).then_some((self.release, proven))
     }
 }

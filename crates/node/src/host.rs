@@ -185,6 +185,9 @@ impl Station {
         let _desk = self.node.desk();
         if self.node.index().row(&signed.digest()).map_err(|error| refused(error.into()))?.is_none() {
             author::keep(&self.node, &signed.envelope).map_err(refused)?;
+            if matches!(statement.body, Body::Receipt(_)) {
+                self.node.meters().receipt_stored();
+            }
         }
         Ok(())
     }
@@ -436,10 +439,12 @@ impl Host for Station {
     }
 
     fn link(&self, peer: &Peer, news: &LinkNews) {
+        self.node.meters().link(news);
         self.watch.journeys().link(peer.root, news);
     }
 
     fn observe(&self, peer: &Peer, event: &Event) {
+        self.node.meters().handle(event);
         self.watch.tell(peer.root, event);
     }
 }

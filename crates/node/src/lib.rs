@@ -29,6 +29,7 @@ mod host;
 mod http;
 pub mod init;
 pub mod keys;
+mod meters;
 mod node;
 pub mod operations;
 mod outbox;
