@@ -308,7 +308,9 @@ impl Driver {
                     .sending
                     .entry(release)
                     .or_insert_with(|| Sending::new(release, self.host.clone(), self.peer.clone(), self.way.clone()));
-                sending.proves(bytes);
+                if let Some(event) = sending.proves(bytes) {
+                    self.host.observe(&self.peer, &event);
+                }
             }
             Output::StopServing { release } => self.sending_is_over(&release),
             Output::Fetch(fetching) => self.begin_fetch(fetching),

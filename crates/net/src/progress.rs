@@ -41,9 +41,11 @@ impl Sending {
         Self { release, source: Arc::new(source), tasks: JoinSet::new(), proven: None, told: (0, None) }
     }
 
-    /// The peer says how much it has proven.
-    pub(crate) fn proves(&mut self, bytes: u64) {
-        self.proven = Some(bytes);
+    /// The peer says how much it has proven. The first word, which is what it had before, is news at once: the next one may
+    /// come before anybody looks.
+    pub(crate) fn proves(&mut self, bytes: u64) -> Option<Event> {
+        let is_first = self.proven.replace(bytes).is_none();
+        if is_first { self.news() } else { None }
     }
 
     /// Wants that are being served.

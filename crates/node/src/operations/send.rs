@@ -236,7 +236,7 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
             Ok(Ok(told)) => told,
             // A second without news, or more news than could be kept: the ledger says what matters.
             Err(_) | Ok(Err(RecvError::Lagged(_))) => {
-                reporter.progress_of(travels.progress(Direction::Out, release));
+                reporter.progress_of(travels.standing(Direction::Out, release));
                 continue;
             }
             Ok(Err(RecvError::Closed)) => {
@@ -252,7 +252,7 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
                 if let Some(note) = note(&phase) {
                     reporter.progress(Progress::note(Phase::Send, note));
                 }
-                reporter.progress_of(travels.progress(Direction::Out, release));
+                reporter.progress_of(travels.standing(Direction::Out, release));
             }
             News::Detour(about, why) if about == *peer => {
                 last_met = Some(Instant::now());

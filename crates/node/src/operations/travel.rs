@@ -15,6 +15,7 @@ use crate::api::{Direction, Ended, Operation, Outcome, Phase, Progress, Reporter
 use crate::failure::{Code, Failure};
 use crate::outbox::Online;
 use crate::outgoing::covered_bytes;
+use crate::progress::journey::{STALLED, link};
 use crate::watch::{News, Watch};
 use crate::{Node, author};
 
@@ -26,6 +27,8 @@ pub(super) struct Travels<'a> {
     node: &'a Node,
     watch: &'a Watch,
     known: HashMap<Hash, Known>,
+    /// What was told of the package that is waited for, and when.
+    last: Option<(Progress, Instant)>,
 }
 
 /// What does not change of a hand-over.
@@ -39,7 +42,7 @@ struct Known {
 
 impl<'a> Travels<'a> {
     pub(super) fn new(node: &'a Node, watch: &'a Watch) -> Self {
-        Self { node, watch, known: HashMap::new() }
+        Self { node, watch, known: HashMap::new(), last: None }
     }
 
     /// How far a package is; none where no session moves it.
@@ -48,6 +51,18 @@ impl<'a> Travels<'a> {
         let known = self.known(release, Some(&journey.peer));
         let mut progress = journey.progress(known.bytes.unwrap_or(0), road.as_ref(), Instant::now());
         (progress.package, progress.peer) = (known.package, known.peer);
+        Some(progress)
+    }
+
+    /// The same for the one package that is waited for, also where no session moves it: then it stands where it stood.
+    pub(super) fn standing(&mut self, direction: Direction, release: &Hash) -> Option<Progress> {
+        if let Some(progress) = self.progress(direction, release) {
+            self.last = Some((progress.clone(), Instant::now()));
+            return Some(progress);
+        }
+        let (mut progress, since) = self.last.clone()?;
+        let silence = since.elapsed();
+        progress.link = Some(link(None, (silence >= STALLED).then_some(silence)));
         Some(progress)
     }
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{LinkState, Phase, Progress};
 
 /// For how long nothing moves until that is told.
-const STALLED: Duration = Duration::from_secs(5);
+pub(crate) const STALLED: Duration = Duration::from_secs(5);
+/// Packages of which it is remembered what was proven; it is asked anew in each session, so nothing is lost with it.
+const REMEMBERED: usize = 4096;
 
 /// Which way a package goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -122,6 +124,8 @@ pub(crate) fn link(road: Option<&Road>, stalled: Option<Duration>) -> LinkState 
 #[derive(Debug, Default)]
 pub(crate) struct Journeys {
     journeys: BTreeMap<(Direction, Hash), Journey>,
+    /// What was proven of each package when it was last heard of: that holds over a link that broke.
+    proven: BTreeMap<(Direction, Hash), u64>,
     /// The newest state of a link to each peer, and how many there are.
     links: BTreeMap<KeyId, (usize, Option<Road>)>,
 }
@@ -136,12 +140,25 @@ impl Journeys {
         };
         let key = (direction, release);
         match phase {
-            Wire::Receipted { .. } | Wire::Declined { .. } | Wire::Failed(_) => drop(self.journeys.remove(&key)),
+            Wire::Receipted { .. } | Wire::Declined { .. } => {
+                self.journeys.remove(&key);
+                self.proven.remove(&key);
+            }
+            Wire::Failed(_) => drop(self.journeys.remove(&key)),
             // Each session counts anew.
-            Wire::Announced => drop(self.journeys.insert(key, Journey::new(direction, peer, now))),
+            Wire::Announced => {
+                let proven = self.proven.get(&key).copied();
+                self.journeys.insert(key, Journey { proven, ..Journey::new(direction, peer, now) });
+            }
             phase => {
                 let journey = self.journeys.entry(key).or_insert_with(|| Journey::new(direction, peer, now));
                 journey.handle(phase, now);
+                if let Some(proven) = journey.proven {
+                    if self.proven.len() >= REMEMBERED {
+                        self.proven.clear();
+                    }
+                    self.proven.insert(key, proven);
+                }
             }
         }
     }
@@ -242,6 +259,12 @@ mod tests {
         let again = [Wire::Announced, content(800, Some(100)), Wire::Announced, content(50, Some(600))];
         let told = after(Direction::Out, &again).unwrap();
         assert_eq!((told.bytes, told.proven), (650, Some(600)));
+        let silent = after(Direction::Out, &[&again[..2], &[Wire::Announced, Wire::Consigned]].concat()).unwrap();
+        assert_eq!(
+            (silent.phase, silent.bytes, silent.proven),
+            (Phase::Send, 100, Some(100)),
+            "what is proven stays proven"
+        );
         let greedy = after(Direction::Out, &[Wire::Announced, content(50, Some(5000))]).unwrap();
         assert_eq!(greedy.proven, Some(1000), "a peer can claim no more than there is");
     }
