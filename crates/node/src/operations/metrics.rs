@@ -92,7 +92,7 @@ fn ledger(node: &Node, registry: &mut Registry) -> Result<(), Failure> {
         let seen = if filed.at.generation == node.config().ledger.generation { filed.at.size } else { 0 };
         behind.get_or_create(&labels).set(size.saturating_sub(seen) as f64);
         let note = filed.read()?;
-        let times = peer.witness_keys().into_iter().filter_map(|key| cosignature_time(&note, key).ok().flatten());
+        let times = peer.witness_keys().filter_map(|key| cosignature_time(&note, key).ok().flatten());
         if let Some(time) = times.max().and_then(|time| i64::try_from(time).ok()) {
             ages.get_or_create(&labels).set(now.saturating_sub(time).max(0) as f64);
         }
