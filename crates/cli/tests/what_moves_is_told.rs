@@ -101,6 +101,26 @@ fn a_hand_over_over_a_slow_link_is_told_by_phase_until_the_receipt_is_here() {
     assert_eq!((failed.len(), &failed[0]["failure"]["code"]), (1, &"E-UNKNOWN-PACKAGE".into()));
 }
 
+#[test]
+fn media_and_proofs_are_told_by_the_same_schema() {
+    let place = Place::new();
+    let (lab, prosecutor) = place.pair();
+    let package = lab.seals(&place.source(1, 2 << 20));
+    lab.asks(&[&"send", &package, &"--to", &prosecutor.name]);
+    let stick = place.path("stick");
+    fs::create_dir(&stick).unwrap();
+    let written = told(&lab, 0, &[&"usb", &"write", &stick, &"--for", &prosecutor.name, &"--plain"]);
+    assert!(written.iter().any(|event| event["phase"] == "write" && event["bytes"].as_u64() >= Some(2 << 20)));
+    let read = told(&prosecutor, 0, &[&"usb", &"read", &stick]);
+    assert!(read.iter().any(|event| event["phase"] == "read"));
+    assert_eq!(read.last().unwrap()["answer"]["packages"][0]["package"], package.as_str());
+    let (proof, trust) = (place.path("proof.json"), place.file("trust", lab.says(&["trust", "export"]).as_bytes()));
+    lab.asks(&[&"prove", &package, &"--out", &proof]);
+    // Nobody has cosigned yet: that is an answer, with the exit code of CANNOT TELL.
+    let verified = told(&lab, 11, &[&"verify", &proof, &"--trust", &trust]);
+    assert!(verified[0]["answer"]["report"].is_object(), "{verified:?}");
+}
+
 /// What a collector gets that asks at the node's socket.
 fn scrape(of: &Authority) -> String {
     let mut stream = UnixStream::connect(of.home.join("node.sock")).unwrap();
