@@ -33,6 +33,9 @@ pub(crate) struct Common {
     /// Print the result, or the failure, as one JSON document.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print what happens as it happens, one JSON object a line; the last is the result, or the failure (docs/spec/events.md).
+    #[arg(long, global = true, conflicts_with = "json")]
+    pub jsonl: bool,
     /// How long work shows how far it is.
     #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, value_name = "HOW")]
     pub progress: ProgressStyle,
@@ -42,6 +45,13 @@ pub(crate) struct Common {
     /// Who decides, by pseudonym; needed where a node has several officers.
     #[arg(long = "as", global = true, value_name = "O-N")]
     pub officer: Option<String>,
+}
+
+impl Common {
+    /// Whether a program reads what is printed, and no person.
+    pub(crate) const fn is_for_programs(&self) -> bool {
+        self.json || self.jsonl
+    }
 }
 
 /// How long work shows how far it is.
@@ -130,6 +140,8 @@ pub(crate) enum Command {
     Ledger(Ledger),
     /// Look after the node's health.
     Doctor,
+    /// What the node counts, in the text format of OpenMetrics: of the running node, by whose socket a collector can ask too.
+    Metrics,
     /// Copy the whole home to another disk, or bring such a copy up to date. Also while the node runs.
     Backup {
         /// A folder that does not exist, is empty, or holds an earlier backup of this node.
@@ -321,6 +333,10 @@ custodia queue deadline 0123abcd --within 72h\n  custodia queue deadline 0123abc
         #[arg(long, value_name = "72h")]
         within: Option<String>,
     },
+    /// Show all that travels now, both ways, until Ctrl-C: one line a package, with its phase, what the recipient has proven, the
+    /// rate, the time left, and the link. The node must run.
+    #[command(after_help = "Examples:\n  custodia queue watch\n  custodia queue watch --jsonl")]
+    Watch,
     /// By which road an authority is called: until something else is said. Without a road it is shown.
     #[command(
         after_help = "Examples:\n  custodia queue via prosecutor.example tcp\n  custodia queue via prosecutor.example auto"

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use custodia_court::CourtError;
@@ -13,8 +14,8 @@ use custodia_node::{Node, init};
 use serde::Serialize;
 
 use crate::args::{Audit, Channel, Command, Common, HandOver, Init, Ledger, Officer, Trust, Usb, Verify, Waiting};
-use crate::progress::Teller;
-use crate::{print, say};
+use crate::progress::{Teller, WATCH};
+use crate::{events, print, say};
 
 /// What a command ends with: an exit code, or a failure to be told.
 pub(crate) type Asked = Result<u8, Failure>;
@@ -32,7 +33,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
         Command::Init(init) => make(&home, &init, common),
         Command::Card => {
             let card = call(&home, common, |_| op::Card {}).await?;
-            if !common.json {
+            if !common.is_for_programs() {
                 say::fingerprint(&card);
             }
             answer(common, &card, |card| card.cards.clone())
@@ -151,6 +152,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             let road = call(&home, common, |_| op::QueueVia { to: to.clone(), via: via.clone() }).await?;
             answer(common, &road, say::road)
         }
+        Command::Queue { what: Some(Waiting::Watch), .. } => watch(common).await,
         Command::Queue { what: None, now } => {
             let queue = call(&home, common, |_| op::Queue { now }).await?;
             answer(common, &queue, |queue| say::queue(queue))
@@ -214,6 +216,10 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &diagnosis, say::diagnosis)?;
             Ok(u8::from(diagnosis.checks.iter().any(|check| !check.ok)))
         }
+        Command::Metrics => {
+            let text = call(&home, common, |_| op::Metrics {}).await?;
+            answer(common, &text, |text| text.text.clone())
+        }
         Command::Backup { dir, without_keys } => {
             let dir = absolute(&dir)?;
             let done = call(&home, common, |_| op::Backup { dir: dir.clone(), without_keys }).await?;
@@ -240,9 +246,14 @@ pub(crate) fn verify(verify: &Verify, common: &Common) -> Asked {
         dir: verify.dir.clone(),
         trust: verify.trust.clone(),
         strict: verify.strict,
-        json: common.json,
+        json: common.is_for_programs(),
     };
     match custodia_court::check(&request) {
+        Ok(checked) if common.jsonl => {
+            let report = serde_json::from_str(&checked.text);
+            events::answer(report.map_err(|error| Failure::new(Code::Internal, error.to_string()))?)?;
+            Ok(checked.exit_code)
+        }
         Ok(checked) => print(&checked.text).map(|_| checked.exit_code),
         Err(error) => Err(unjudged(error)),
     }
@@ -262,7 +273,7 @@ async fn audit(audit: Audit, common: &Common) -> Asked {
         held: audit.held,
         statements: audit.statements,
     };
-    let mut teller = Teller::new(common.progress);
+    let mut teller = Teller::new("ledger/audit", common);
     let audited = tokio::task::spawn_blocking(move || op::audit(&request, &mut |progress| teller.tell(&progress)));
     let audited = audited.await.map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
     answer(common, &audited, say::audited)?;
@@ -273,7 +284,7 @@ async fn audit(audit: Audit, common: &Common) -> Asked {
 async fn succeed(home: &Home, without: Vec<String>, common: &Common) -> Asked {
     let mut asked = op::Succession { passphrase: given_passphrase(common)?, without };
     loop {
-        let (home, tried, mut teller) = (home.clone(), asked.clone(), Teller::new(common.progress));
+        let (home, tried, mut teller) = (home.clone(), asked.clone(), Teller::new("ledger/succeed", common));
         let done =
             tokio::task::spawn_blocking(move || op::succeed(&home, &tried, &mut |progress| teller.tell(&progress)));
         match done.await.map_err(|error| Failure::new(Code::Internal, error.to_string()))? {
@@ -288,7 +299,7 @@ async fn succeed(home: &Home, without: Vec<String>, common: &Common) -> Asked {
 /// Makes a home of a backup, in this process: there is no node yet.
 async fn restore(backup: PathBuf, home: Home, common: &Common) -> Asked {
     let (reporter, mut told) = Reporter::channel();
-    let mut teller = Teller::new(common.progress);
+    let mut teller = Teller::new("restore", common);
     let mut done = tokio::task::spawn_blocking(move || op::restore(&backup, &home, &reporter));
     let done = loop {
         tokio::select! {
@@ -334,7 +345,7 @@ async fn call<O: Operation>(
     let door = Door::of(home).await?;
     let mut passphrase = given_passphrase(common)?;
     loop {
-        let mut teller = Teller::new(common.progress);
+        let mut teller = Teller::new(O::NAME, common);
         let answer = door.call(&operation(passphrase.clone()), |progress| teller.tell(&progress)).await;
         drop(teller);
         match answer {
@@ -377,9 +388,43 @@ pub(crate) async fn serve(common: &Common) -> Asked {
     let node = tokio::task::spawn_blocking(move || Node::open(&home))
         .await
         .map_err(|error| Failure::new(Code::Internal, error.to_string()))??;
-    let json = common.json;
-    custodia_node::serve(std::sync::Arc::new(node), move |listening| say::listening(&listening, json)).await?;
-    Ok(0)
+    let node = Arc::new(node);
+    let told = common.clone();
+    // What travels is told from the moment on that the node listens.
+    let (listens, does_listen) = tokio::sync::oneshot::channel();
+    let served = custodia_node::serve(node.clone(), move |listening| {
+        say::listening(&listening, &told);
+        let _ = listens.send(());
+    });
+    let telling = async {
+        if common.jsonl && does_listen.await.is_ok() {
+            let mut teller = Teller::new("serve", common);
+            // It ends with the node, and its end says nothing that the node's does not.
+            let _ = Door::to(node).call(&op::QueueWatch {}, |progress| teller.tell(&progress)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = served => served?,
+        () = telling => {}
+    }
+    if common.jsonl { events::answer(serde_json::Value::Null) } else { Ok(0) }
+}
+
+/// Shows all that travels, until it is told to stop.
+pub(crate) async fn watch(common: &Common) -> Asked {
+    let home = home(common)?;
+    let mut teller = Teller::new(WATCH, common);
+    let watched = async {
+        let door = Door::of(&home).await?;
+        door.call(&op::QueueWatch {}, |progress| teller.tell(&progress)).await
+    };
+    tokio::select! {
+        watched = watched => watched?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    drop(teller);
+    if common.jsonl { events::answer(serde_json::Value::Null) } else { Ok(0) }
 }
 
 /// How long a check that is told to stop may take to say how far it got.
@@ -398,7 +443,7 @@ pub(crate) async fn fsck(operation: op::LedgerFsck, common: &Common) -> Asked {
         door = Door::of(&home) => door?,
         _ = &mut interrupt => return Err(interrupted()),
     };
-    let mut teller = Teller::new(common.progress);
+    let mut teller = Teller::new(op::LedgerFsck::NAME, common);
     let checked = {
         let mut call = std::pin::pin!(door.call(&operation, |progress| teller.tell(&progress)));
         tokio::select! {
@@ -420,7 +465,11 @@ pub(crate) async fn fsck(operation: op::LedgerFsck, common: &Common) -> Asked {
 }
 
 /// Prints an answer as words or as one JSON document.
-fn answer<A: Serialize>(common: &Common, answer: &A, words: impl FnOnce(&A) -> String) -> Asked {
+pub(crate) fn answer<A: Serialize>(common: &Common, answer: &A, words: impl FnOnce(&A) -> String) -> Asked {
+    if common.jsonl {
+        let answer = serde_json::to_value(answer);
+        return events::answer(answer.map_err(|error| Failure::new(Code::Internal, error.to_string()))?);
+    }
     if common.json {
         let value = serde_json::json!({ "schema": "custodia.answer/1", "answer": answer });
         return print(&format!("{value}\n"));

@@ -23,8 +23,7 @@ use indicatif::HumanBytes;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Common, Demo};
-use crate::ask::Asked;
-use crate::print;
+use crate::ask::{Asked, answer};
 use crate::scratch::folder::{absolute, fresh_seed, make_folder};
 use crate::scratch::process::Program;
 use kills::{Act, Kills};
@@ -41,7 +40,7 @@ pub(crate) async fn run(demo: &Demo, common: &Common) -> Asked {
     let place = Place::make(demo.keep.as_deref())?;
     let source = demo.path.as_deref().map(absolute).transpose()?;
     let kills = Kills::draw(demo.kills, demo.seed.unwrap_or_else(fresh_seed));
-    let (told_to, folder, is_silent) = (stop.clone(), place.folder.clone(), common.json);
+    let (told_to, folder, is_silent) = (stop.clone(), place.folder.clone(), common.is_for_programs());
     let mut playing =
         tokio::task::spawn_blocking(move || whole_play(&folder, source.as_deref(), kills, told_to, is_silent));
     let played = tokio::select! {
@@ -54,10 +53,7 @@ pub(crate) async fn run(demo: &Demo, common: &Common) -> Asked {
     match played {
         Ok(told) => {
             place.tidy()?;
-            match common.json {
-                true => print(&format!("{}\n", serde_json::json!({ "schema": "custodia.answer/1", "answer": told }))),
-                false => print(&last_words(&told, &place)),
-            }
+            answer(common, &told, |told| last_words(told, &place))
         }
         Err(failure) => Err(place.give_up(failure)),
     }

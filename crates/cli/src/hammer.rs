@@ -23,8 +23,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Common, Hammer, ProgressStyle};
-use crate::ask::Asked;
-use crate::print;
+use crate::ask::{Asked, answer};
 use crate::scratch::authority::Authority;
 use crate::scratch::folder::{absolute, fresh_seed, make_folder};
 use crate::scratch::process::Program;
@@ -76,7 +75,7 @@ pub(crate) async fn run(hammer: &Hammer, common: &Common) -> Asked {
         folder: folder.clone(),
         time: Duration::from_secs(hammer.seconds),
         seed: hammer.seed.unwrap_or_else(fresh_seed),
-        is_silent: common.json || common.progress == ProgressStyle::None,
+        is_silent: common.is_for_programs() || common.progress == ProgressStyle::None,
     };
     let (seed, told_to, only_checks) = (task.seed, stop.clone(), hammer.check.is_some());
     let mut working = tokio::task::spawn_blocking(move || match only_checks {
@@ -116,10 +115,7 @@ pub(crate) async fn run(hammer: &Hammer, common: &Common) -> Asked {
     } else {
         hammered.left = Some(folder);
     }
-    match common.json {
-        true => print(&format!("{}\n", serde_json::json!({ "schema": "custodia.answer/1", "answer": hammered })))?,
-        false => print(&words(&hammered))?,
-    };
+    answer(common, &hammered, words)?;
     Ok(u8::from(!hammered.failures.is_empty()))
 }
 

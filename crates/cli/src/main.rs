@@ -6,6 +6,7 @@
 mod args;
 mod ask;
 mod demo;
+mod events;
 mod hammer;
 mod progress;
 mod say;
@@ -18,7 +19,7 @@ use clap::Parser;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::operations::LedgerFsck;
 
-use args::{Command, Ledger, Line};
+use args::{Command, Ledger, Line, Waiting};
 use ask::Asked;
 
 fn main() -> ExitCode {
@@ -31,11 +32,11 @@ fn main() -> ExitCode {
         }
     };
     trace();
-    let json = line.common.json;
+    let common = line.common.clone();
     match run(line) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            say::failure(&failure, json);
+            say::failure(&failure, &common);
             ExitCode::from(failure.code.exit())
         }
     }
@@ -57,6 +58,7 @@ fn run(line: Line) -> Result<u8, Failure> {
         Command::Hammer(hammer) => runtime.block_on(hammer::run(&hammer, &line.common)),
         // It ends in good order by itself when it is told to stop.
         Command::Serve => runtime.block_on(ask::serve(&line.common)),
+        Command::Queue { what: Some(Waiting::Watch), .. } => runtime.block_on(ask::watch(&line.common)),
         Command::Ledger(Ledger::Fsck { bytes, from_start }) => {
             runtime.block_on(ask::fsck(LedgerFsck { bytes, from_start }, &line.common))
         }

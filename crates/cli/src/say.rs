@@ -16,20 +16,24 @@ use custodia_node::operations::answers::{
 };
 use indicatif::HumanBytes;
 
+use crate::args::Common;
 use crate::ask::Asked;
-use crate::print;
+use crate::{events, print};
 
 pub(crate) use ledger::{audited, backed_up, checked, ledger_head, restored, stamped, succeeded};
 pub(crate) use usb::{usb_read, usb_written};
 
 /// Tells a failure: on stderr in words, on stdout as one JSON document.
-pub(crate) fn failure(failure: &Failure, json: bool) {
+pub(crate) fn failure(failure: &Failure, common: &Common) {
     let mut failure = failure.clone();
     if failure.next.is_empty() {
         // Nobody is left without a next step.
         failure.next.push(format!("custodia explain {}", failure.code.as_str()));
     }
-    if json {
+    if common.jsonl {
+        return events::failure(&failure);
+    }
+    if common.json {
         let value = serde_json::json!({
             "schema": "custodia.failure/1", "exit": failure.code.exit(), "failure": failure,
         });
@@ -94,8 +98,11 @@ pub(crate) fn fingerprint(card: &OwnCard) {
 }
 
 /// A node that listens.
-pub(crate) fn listening(listening: &Listening, json: bool) {
-    let text = if json {
+pub(crate) fn listening(listening: &Listening, common: &Common) {
+    if common.jsonl {
+        return events::listening(listening);
+    }
+    let text = if common.json {
         format!(
             "{}\n",
             serde_json::json!({ "schema": "custodia.event/1", "type": "listening", "listening": listening })

@@ -10,7 +10,7 @@ use crate::fault::PeerFault;
 use crate::frame::{FRAME_BYTES, Frame, FrameType};
 use crate::message::{
     AddCheckpoint, CARDS_PER_FRAME, Cards, Cosigned, DOCUMENT_BYTES, DOCUMENTS_PER_FRAME, ErrorBody, Follows,
-    GivenBack, Hello, Message, More, NOTES, WANT_RANGES, Want, WantRange, Wish,
+    GivenBack, Hello, Message, More, NOTES, Proven, WANT_RANGES, Want, WantRange, Wish,
 };
 use crate::question::Signed;
 use crate::transfer::Document;
@@ -31,6 +31,9 @@ impl Message {
             Message::Notes(notes) => (FrameType::Notes, print_parts(Vec::new(), notes)),
             Message::AskBack(from) => (FrameType::AskBack, from.to_be_bytes().to_vec()),
             Message::GivenBack(given) => (FrameType::GivenBack, print_list(given.more, &given.documents)),
+            Message::Proven(Proven { release, bytes }) => {
+                (FrameType::Proven, [release.as_bytes().as_slice(), &bytes.to_be_bytes()].concat())
+            }
         };
         Frame { kind, body }
     }
@@ -66,8 +69,17 @@ impl Message {
                 let (more, documents) = parse_list("given back", body, DOCUMENTS_PER_FRAME, DOCUMENT_BYTES)?;
                 Message::GivenBack(GivenBack { documents, more })
             }
+            FrameType::Proven => Message::Proven(parse_proven(body)?),
         })
     }
+}
+
+/// `release[32] || u64be bytes`.
+fn parse_proven(body: &[u8]) -> Result<Proven, Malformed> {
+    let refused = || length("proven", "40 bytes", body.len());
+    let (release, bytes) = body.split_first_chunk::<32>().ok_or_else(refused)?;
+    let bytes: [u8; 8] = bytes.try_into().map_err(|_| refused())?;
+    Ok(Proven { release: Hash::new(*release), bytes: u64::from_be_bytes(bytes) })
 }
 
 const CONFIG: bincode::config::Configuration<

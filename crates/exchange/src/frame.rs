@@ -42,11 +42,13 @@ pub enum FrameType {
     AskBack = 11,
     /// Statements of the reader's, and to the reader, that it asked back.
     GivenBack = 12,
+    /// How much of a package is proven at its reader.
+    Proven = 13,
 }
 
 impl FrameType {
     /// Every type, ascending.
-    pub const ALL: [FrameType; 12] = [
+    pub const ALL: [FrameType; 13] = [
         FrameType::Hello,
         FrameType::Cards,
         FrameType::AddCheckpoint,
@@ -59,6 +61,7 @@ impl FrameType {
         FrameType::Notes,
         FrameType::AskBack,
         FrameType::GivenBack,
+        FrameType::Proven,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {

@@ -51,6 +51,17 @@ pub enum Message {
     AskBack(u64),
     /// 12.
     GivenBack(GivenBack),
+    /// 13.
+    Proven(Proven),
+}
+
+/// How much of a package is proven at its reader, as it says: for people who wait, and for nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    /// Digest of the release.
+    pub release: Hash,
+    /// Bytes of its items, from all sessions and other packages.
+    pub bytes: u64,
 }
 
 /// Documents that a node gives back to one that has lost them.

@@ -129,6 +129,8 @@ pub enum Phase {
         bytes: u64,
         /// Bytes that travelled for nothing: they did not prove.
         wasted: u64,
+        /// Bytes of the content that are proven at its reader, from all sessions, as it says; none before it has.
+        proven: Option<u64>,
     },
     /// All content is proven; the receipt is being made or verified.
     Proven,

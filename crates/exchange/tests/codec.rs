@@ -1,6 +1,8 @@
 //! Bodies: what was written is read, what is read prints the same, and nothing else is taken.
 
-use custodia_exchange::message::{Cards, ErrorBody, Follows, Message, More, NOTES, WANT_RANGES, Want, WantRange, Wish};
+use custodia_exchange::message::{
+    Cards, ErrorBody, Follows, Message, More, NOTES, Proven, WANT_RANGES, Want, WantRange, Wish,
+};
 use custodia_exchange::{AddCheckpoint, Code, Cosigned, Document, Frame, FrameType, GivenBack, Hello, Signed};
 use custodia_format::Hash;
 use proptest::prelude::*;
@@ -33,6 +35,7 @@ fn samples() -> Vec<Message> {
         Message::Notes(vec![b"a note\n".to_vec(), b"another\n".to_vec()]),
         Message::AskBack(70_000),
         Message::GivenBack(GivenBack { documents: vec![b"{}\nproof".to_vec(), b"a note\n".to_vec()], more: More::Yes }),
+        Message::Proven(Proven { release: hash, bytes: 3 << 30 }),
     ]
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use custodia_exchange::message::{Cards, ErrorBody, Message, More, Want, Wish};
+use custodia_exchange::message::{Cards, ErrorBody, Message, More, Proven, Want, Wish};
 use custodia_exchange::{
     AddCheckpoint, Answer, Code, Cosigned, Document, Event, Fetching, FrameType, GivenBack, Hello, NeedsIt, PeerFault,
     Phase, Question, Signed, Turn,
@@ -428,20 +428,43 @@ fn frames_out_of_state_are_refused() {
     let cards = Message::Cards(Cards { envelopes: Vec::new(), more: More::No });
     let kept = Message::Kept(Hash::ZERO);
     let notes = Message::Notes(Vec::new());
+    let proven = Message::Proven(Proven { release: Hash::ZERO, bytes: 1 });
     // Before the hello nothing but a hello.
-    for message in [&statement, &want, &follows, &add, &cosigned, &cards, &kept, &notes] {
+    for message in [&statement, &want, &follows, &add, &cosigned, &cards, &kept, &notes, &proven] {
         let (mut side, _) = pair();
         side.run();
         let fault = refused(&mut side, message);
         assert_eq!(fault.code(), Code::OutOfState, "{message:?}");
     }
     // In an open session no second hello or cards, and nothing that answers what was never asked.
-    for message in [&Message::Hello(hello), &cards, &notes, &want, &follows, &cosigned, &kept] {
+    for message in [&Message::Hello(hello), &cards, &notes, &want, &follows, &cosigned, &kept, &proven] {
         let (mut a, mut b) = pair();
         pump(&mut a, &mut b, WHOLE);
         let fault = refused(&mut b, message);
         assert_eq!(fault.code(), Code::OutOfState, "{message:?}");
     }
+}
+
+#[test]
+fn what_is_proven_at_the_reader_is_told_while_it_is_fetched_and_not_after() {
+    let (mut a, mut b) = pair();
+    b.fetches_at_once = false;
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    a.session.deliver(release);
+    b.session.proven(release, 1);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(a.proven, [], "nothing is under way yet");
+    b.session.proven(release, 2);
+    b.session.proven(Hash::ZERO, 3);
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(a.proven, [Proven { release, bytes: 2 }]);
+    b.session.fetched(release, Ok(())).unwrap();
+    pump(&mut a, &mut b, WHOLE);
+    assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })), "{:?}", a.fault);
+    // One that crosses the end on the wire harms nothing.
+    a.take(&Message::Proven(Proven { release, bytes: 4 }).to_frame().to_bytes().unwrap());
+    a.run();
+    assert_eq!((a.fault, a.proven.len()), (None, 1));
 }
 
 #[test]

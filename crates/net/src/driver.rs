@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use custodia_exchange::message::Wish;
+use custodia_exchange::message::{Proven, Wish};
 use custodia_exchange::stream::{HEADER_BYTES, StreamHeader};
 use custodia_exchange::{
     Answer, Code, Document, Event, Fetching, FrameReader, Output, PeerFault, Phase, Refused, Session, Waits,
@@ -23,6 +23,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, 
 use crate::ask::ask;
 use crate::end::End;
 use crate::fetch::{Fetcher, ToFetch};
+use crate::health::LinkNews;
 use crate::host::{Host, Peer};
 use crate::link::Command;
 use crate::progress::{Receiving, Sending};
@@ -38,6 +39,8 @@ const OUTBOX_BYTES: usize = 4 << 20;
 const SERVED_AT_ONCE: usize = 16;
 /// How often observers hear of bytes.
 const TICK: Duration = Duration::from_millis(200);
+/// How often the peer hears what is proven here: a frame of 45 bytes for each package under way.
+const PROVEN_EVERY: Duration = Duration::from_secs(1);
 /// How long a peer may take to begin with what it has for us, beside the time on the road.
 const PEERS_TURN: Duration = Duration::from_millis(100);
 /// What the peer is told of a package that is to wait here: when asking might do some good.
@@ -88,6 +91,8 @@ pub(crate) struct Driver {
     waiting: Waiters,
     /// What the host was told that the session waits for.
     told: Option<Waits>,
+    /// When the peer was last told what is proven here.
+    proven_told: Instant,
     way: Way,
     turns: Arc<Turns>,
     /// Bytes that came in since the clock of the frame that is coming in was set.
@@ -137,6 +142,7 @@ impl Driver {
             idle_since: None,
             waiting: Waiters { connected: Some(connected), ..Waiters::default() },
             told: None,
+            proven_told: Instant::now(),
             way,
             turns: Arc::default(),
             frame_bytes: 0,
@@ -151,7 +157,9 @@ impl Driver {
         let (mut send, recv) = control;
         // Control frames overtake content.
         send.set_priority(1);
+        self.host.link(&self.peer, &LinkNews::Begun);
         let end = self.turn(&mut send, recv, commands).await;
+        self.tell_progress();
         if matches!(end, End::ByUs(_)) {
             // What was said last must arrive before the close, which overtakes it.
             let _ = send.finish();
@@ -165,6 +173,7 @@ impl Driver {
             receiving.let_go().await;
         }
         self.host.waits(&self.peer, None);
+        self.host.link(&self.peer, &LinkNews::Ended(end.clone()));
         end
     }
 
@@ -255,7 +264,11 @@ impl Driver {
                     return End::ByUs(self.last_code.unwrap_or(Code::TooSlow));
                 }
                 () = sleep_until(leaves.unwrap_or_else(Instant::now)), if leaves.is_some() => {}
-                _ = tick.tick() => self.tell_progress(),
+                _ = tick.tick() => {
+                    self.tell_progress();
+                    self.host.link(&self.peer, &LinkNews::Is(self.connection.state()));
+                    self.tell_proven();
+                }
             }
         }
     }
@@ -296,6 +309,15 @@ impl Driver {
                 }
                 sending.serve(want.what, self.notes_sender.clone());
             }
+            Output::Proven(Proven { release, bytes }) => {
+                let sending = self
+                    .sending
+                    .entry(release)
+                    .or_insert_with(|| Sending::new(release, self.host.clone(), self.peer.clone(), self.way.clone()));
+                if let Some(event) = sending.proves(bytes) {
+                    self.host.observe(&self.peer, &event);
+                }
+            }
             Output::StopServing { release } => self.sending_is_over(&release),
             Output::Fetch(fetching) => self.begin_fetch(fetching),
             Output::Follows(follows) => {
@@ -333,7 +355,11 @@ impl Driver {
             ToDriver::Announce { release, document, bytes } => self.session.announce(release, document, bytes),
             ToDriver::Fetched { release, end } => {
                 self.tell_progress();
-                self.receiving.remove(&release);
+                if let Some(mut receiving) = self.receiving.remove(&release) {
+                    for (release, bytes) in (0..2).filter_map(|_| receiving.proven()) {
+                        self.session.proven(release, bytes);
+                    }
+                }
                 self.session.fetched(release, end)?;
             }
             ToDriver::ServingFailed { release, refused } => self.session.serving_failed(release, refused)?,
@@ -409,6 +435,20 @@ impl Driver {
         let receiving = self.receiving.values_mut().filter_map(Receiving::news);
         for event in sending.chain(receiving) {
             self.host.observe(&self.peer, &event);
+        }
+    }
+
+    /// Tells the peer what is proven here, now and then.
+    fn tell_proven(&mut self) {
+        if self.proven_told.elapsed() < PROVEN_EVERY {
+            return;
+        }
+        self.proven_told = Instant::now();
+        for receiving in self.receiving.values_mut() {
+            // Twice: what was here before, and what is here now.
+            for (release, bytes) in (0..2).filter_map(|_| receiving.proven()) {
+                self.session.proven(release, bytes);
+            }
         }
     }
 

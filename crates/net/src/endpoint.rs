@@ -18,6 +18,7 @@ use custodia_exchange::Code;
 use crate::driver::{Driver, Side};
 use crate::end::End;
 use crate::gate::{Admission, Gate};
+use crate::health::{Refusal, Refusals};
 use crate::host::{Host, Peer};
 use crate::link::{Command, Link};
 use crate::places::Places;
@@ -47,6 +48,7 @@ struct Inner {
     /// Connections under way that peers made.
     places: Arc<Places<KeyId>>,
     throttle: Arc<Throttle>,
+    refusals: Refusals,
     heard: Heard,
     /// Where calls by TCP are taken.
     door: Option<Door>,
@@ -157,7 +159,8 @@ impl Endpoint {
             None => None,
         };
         let (gate, places, throttle) = (Arc::default(), Arc::default(), Arc::default());
-        let inner = Inner { socket, udp, host, key, gate, places, throttle, heard, door, down };
+        let refusals = Refusals::default();
+        let inner = Inner { socket, udp, host, key, gate, places, throttle, refusals, heard, door, down };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -186,6 +189,12 @@ impl Endpoint {
         &self.inner.throttle
     }
 
+    /// How many callers were not let in by UDP, and of those who were let in by either road and then turned away, since the
+    /// socket was taken.
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.inner.refusals.of(refusal)
+    }
+
     /// Takes calls until the endpoint is closed. Each connection runs in a task of its own.
     pub async fn serve(&self) {
         tokio::select! {
@@ -212,10 +221,12 @@ impl Endpoint {
                 Admission::Shake(under_way) => under_way,
                 Admission::ShowAddress if incoming.may_retry() => {
                     // Costs a stranger a round trip and us nothing.
+                    self.inner.refusals.count(Refusal::Unproven);
                     let _ = incoming.retry();
                     continue;
                 }
                 Admission::ShowAddress | Admission::Drop => {
+                    self.inner.refusals.count(Refusal::Flood);
                     incoming.ignore();
                     continue;
                 }
@@ -226,8 +237,14 @@ impl Endpoint {
                 drop(under_way);
                 match shaken {
                     Ok(Ok(connection)) => inner.take(Connection::Quic(connection)).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
-                    Err(_) => tracing::debug!("a handshake took too long"),
+                    Ok(Err(error)) => {
+                        inner.refusals.count(Refusal::Failed);
+                        tracing::debug!(%error, "a handshake failed");
+                    }
+                    Err(_) => {
+                        inner.refusals.count(Refusal::Slow);
+                        tracing::debug!("a handshake took too long");
+                    }
                 }
             });
         }
@@ -342,15 +359,18 @@ impl Inner {
 
     /// Serves one connection to its end.
     async fn take(&self, connection: Connection) {
-        let close = |code: Code| connection.close(code);
+        let close = |code: Code, refusal| {
+            self.refusals.count(refusal);
+            connection.close(code);
+        };
         let Some(peer) = connection.peer_key().and_then(|key| self.host.peer_of(&key)) else {
-            return close(Code::UnknownPeer);
+            return close(Code::UnknownPeer, Refusal::UnknownPeer);
         };
         let Some(_place) = self.places.take(peer.root, has_a_place) else {
-            return close(Code::Busy);
+            return close(Code::Busy, Refusal::Busy);
         };
         let Ok(Ok(control)) = timeout(HANDSHAKE, connection.accept_bi()).await else {
-            return close(Code::TooSlow);
+            return close(Code::TooSlow, Refusal::Slow);
         };
         let (connected, hello_read) = oneshot::channel();
         let (commands, told) = mpsc::channel(16);

@@ -134,6 +134,10 @@ impl Fetcher {
                 .collect();
         self.fetch_documents(incoming, documents).await?;
         let _place = self.wait_for_turn(incoming).await?;
+        let known = incoming.clone();
+        let held = blocking(move || known.proven()).await?;
+        // Set once: a fetch runs once.
+        let _ = self.tally.held.set(held);
         self.fetch_content(incoming).await
     }
 

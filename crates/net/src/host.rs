@@ -22,6 +22,7 @@ use custodia_format::Hash;
 use custodia_format::key::{KeyId, PublicKey};
 use custodia_format::text::Label;
 
+use crate::health::LinkNews;
 use crate::link::Link;
 
 /// Another authority's node, as the trust file and the cards name it. Never a name that came over the wire.
@@ -176,6 +177,12 @@ pub trait Host: Send + Sync + 'static {
         let _ = (peer, waits);
     }
 
+    /// Told about the connection under a session with this peer: that it is there, how it is, some times a second, and how it
+    /// ended. Must not block.
+    fn link(&self, peer: &Peer, news: &LinkNews) {
+        let _ = (peer, news);
+    }
+
     /// Told about progress, at most some hundred times a second. Must not block for long.
     fn observe(&self, peer: &Peer, event: &Event) {
         let _ = (peer, event);
@@ -250,6 +257,13 @@ pub trait Incoming: Send + Sync {
     /// # Errors
     /// `Code::Chunk` if it does not prove (nothing is written; it will be asked for again); `Code::Storage`.
     fn chunk(&self, record: u64, chunk: u64, bytes: &[u8]) -> Result<(), Refused>;
+
+    /// Bytes of the content that are proven here already, from earlier sessions and other packages. Only asked once the
+    /// manifest is here.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn proven(&self) -> Result<u64, Refused>;
 
     /// Records durably what is proven so far, so that it never travels again. Called when a link is lost and when the
     /// transfer pauses; between these the store syncs by itself, every 64 MiB or 5 s.

@@ -21,7 +21,9 @@ pub(crate) struct Sending {
     release: Hash,
     source: Arc<Source>,
     tasks: JoinSet<()>,
-    told: u64,
+    /// What the peer says that it has proven.
+    proven: Option<u64>,
+    told: (u64, Option<u64>),
 }
 
 /// What the tasks of one release share.
@@ -36,7 +38,14 @@ struct Source {
 impl Sending {
     pub(crate) fn new(release: Hash, host: Arc<dyn Host>, peer: Arc<Peer>, way: Way) -> Self {
         let source = Source { host, peer, way, outgoing: OnceCell::new(), sent: Arc::default() };
-        Self { release, source: Arc::new(source), tasks: JoinSet::new(), told: 0 }
+        Self { release, source: Arc::new(source), tasks: JoinSet::new(), proven: None, told: (0, None) }
+    }
+
+    /// The peer says how much it has proven. The first word, which is what it had before, is news at once: the next one may
+    /// come before anybody looks.
+    pub(crate) fn proves(&mut self, bytes: u64) -> Option<Event> {
+        let is_first = self.proven.replace(bytes).is_none();
+        if is_first { self.news() } else { None }
     }
 
     /// Wants that are being served.
@@ -67,9 +76,9 @@ impl Sending {
 
     /// What an observer has not heard yet.
     pub(crate) fn news(&mut self) -> Option<Event> {
-        let bytes = self.bytes();
-        let changed = std::mem::replace(&mut self.told, bytes) != bytes;
-        changed.then_some(Event::Sending { release: self.release, phase: Phase::Content { bytes, wasted: 0 } })
+        let (bytes, proven) = (self.bytes(), self.proven);
+        let changed = std::mem::replace(&mut self.told, (bytes, proven)) != (bytes, proven);
+        changed.then_some(Event::Sending { release: self.release, phase: Phase::Content { bytes, wasted: 0, proven } })
     }
 }
 
@@ -104,6 +113,8 @@ pub(crate) struct Receiving {
     to_fetch: mpsc::Sender<ToFetch>,
     tally: Arc<Tally>,
     told: u64,
+    /// What the peer was told that is proven here.
+    said: Option<u64>,
     task: JoinHandle<()>,
 }
 
@@ -116,7 +127,7 @@ impl Receiving {
         let (to_fetch, inbox) = mpsc::channel(64);
         let tally = Arc::new(Tally::default());
         let task = tokio::spawn(fetch(inbox, tally.clone()));
-        Self { release: fetching.release, root: fetching.root, to_fetch, tally, told: 0, task }
+        Self { release: fetching.release, root: fetching.root, to_fetch, tally, told: 0, said: None, task }
     }
 
     /// Passes something on. What does not fit is dropped: a peer cannot have more than its streams open.
@@ -137,6 +148,14 @@ impl Receiving {
         let bytes = self.tally.proven.load(Ordering::Relaxed);
         let wasted = self.tally.wasted.load(Ordering::Relaxed);
         let changed = std::mem::replace(&mut self.told, bytes + wasted) != bytes + wasted;
-        changed.then_some(Event::Receiving { release: self.release, phase: Phase::Content { bytes, wasted } })
+        let proven = self.tally.in_all();
+        changed.then_some(Event::Receiving { release: self.release, phase: Phase::Content { bytes, wasted, proven } })
+    }
+
+    /// What is proven here and the peer has not heard of yet: first of all what was proven before this session.
+    pub(crate) fn proven(&mut self) -> Option<(Hash, u64)> {
+        let held = self.tally.held.get().copied()?;
+        let proven = if self.said.is_none() { held } else { self.tally.in_all().unwrap_or(held) };
+        (self.said.replace(proven) != Some(proven)).then_some((self.release, proven))
     }
 }

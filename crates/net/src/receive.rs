@@ -3,8 +3,8 @@
 //! The runtime reads into whole buffers, a blocking thread proves and writes them; between them at most [`AHEAD`]
 //! buffers, which go back and forth. So several streams are proven on several cores, and a slow disk slows the peer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use custodia_exchange::fetch::Batch;
@@ -51,10 +51,19 @@ impl From<PeerFault> for ReceiveError {
 /// Bytes of content of one transfer.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    /// Proven before this session, once that is known.
+    pub(crate) held: OnceLock<u64>,
     /// Proven and written.
     pub(crate) proven: AtomicU64,
     /// Read from the link and not proven.
     pub(crate) wasted: AtomicU64,
+}
+
+impl Tally {
+    /// What is proven from all sessions; none before content may travel.
+    pub(crate) fn in_all(&self) -> Option<u64> {
+        self.held.get().map(|held| held.saturating_add(self.proven.load(Ordering::Relaxed)))
+    }
 }
 
 /// What the proving thread is given.

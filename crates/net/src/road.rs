@@ -21,6 +21,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::end::End;
+use crate::health::{LinkState, Packets};
 use crate::tls;
 
 pub(crate) use call::{Called, Calls};
@@ -157,6 +158,18 @@ impl Connection {
         match self {
             Self::Quic(connection) => connection.rtt(),
             Self::Tcp(_) => Duration::from_millis(300),
+        }
+    }
+
+    /// How it is, for people.
+    pub(crate) fn state(&self) -> LinkState {
+        match self {
+            Self::Quic(connection) => {
+                let path = connection.stats().path;
+                let packets = Packets { sent: path.sent_packets, lost: path.lost_packets };
+                LinkState { via: Via::Udp, round_trip: Some(path.rtt), packets: Some(packets) }
+            }
+            Self::Tcp(_) => LinkState { via: Via::Tcp, round_trip: None, packets: None },
         }
     }
 

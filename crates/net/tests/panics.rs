@@ -122,6 +122,11 @@ impl Incoming for PanickingContent {
         self.incoming.wants(after, limit)
     }
 
+    fn proven(&self) -> Result<u64, Refused> {
+        self.meets("proven");
+        self.incoming.proven()
+    }
+
     fn midstates(&self, record: u64, midstates: &[u8]) -> Result<(), Refused> {
         self.meets("midstates");
         self.incoming.midstates(record, midstates)

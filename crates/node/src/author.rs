@@ -3,6 +3,8 @@
 //! One desk: the end of a chain is read, the next statement signed and appended under one lock, so that a package's
 //! chain has one next number. A statement is signed once; what the ledger holds is what is sent, for ever.
 
+use std::time::Instant;
+
 use custodia_format::body::Body;
 use custodia_format::envelope::Envelope;
 use custodia_format::key::{KeyId, SigningKey};
@@ -111,7 +113,9 @@ pub(crate) fn keep(node: &Node, envelope: &[u8]) -> Result<Said, Failure> {
 }
 
 fn log(node: &Node, document: Document) -> Result<Said, Failure> {
+    let began = Instant::now();
     let appended = node.ledger().append(vec![document])?;
+    node.meters().committed(began.elapsed());
     let appended = appended.first().ok_or_else(|| Failure::new(Code::Internal, "The ledger answered nothing."))?;
     views::catch_up(node)?;
     Ok(Said { digest: appended.digest, leaf_index: appended.index })

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use custodia_format::Hash;
 use custodia_vault::Vault;
 
-use crate::api::{Progress, Reporter};
+use crate::api::{Phase, Progress, Reporter};
 use crate::failure::{Code, Failure};
 use crate::home;
 
@@ -32,7 +32,7 @@ pub(crate) enum Again {
 /// Copies into one folder.
 pub(crate) struct Copying<'a> {
     to: PathBuf,
-    phase: &'static str,
+    phase: Phase,
     reporter: &'a Reporter,
     /// Written and not yet named.
     batch: Vec<(PathBuf, PathBuf)>,
@@ -47,7 +47,7 @@ pub(crate) struct Copying<'a> {
 
 impl<'a> Copying<'a> {
     /// Begins; the folder is made when it is missing.
-    pub(crate) fn to(folder: &Path, phase: &'static str, reporter: &'a Reporter) -> Result<Self, Failure> {
+    pub(crate) fn to(folder: &Path, phase: Phase, reporter: &'a Reporter) -> Result<Self, Failure> {
         home::make_folder(folder)?;
         let to = folder.to_owned();
         Ok(Self { to, phase, reporter, batch: Vec::new(), batch_bytes: 0, files: 0, bytes: 0, there: 0 })
@@ -145,8 +145,7 @@ impl<'a> Copying<'a> {
         self.batch_bytes += bytes;
         self.files += 1;
         self.bytes += bytes;
-        let (phase, items, bytes) = (self.phase.to_owned(), self.files, self.bytes);
-        self.reporter.progress(Progress { phase, bytes, bytes_total: 0, items, items_total: 0, note: None });
+        self.reporter.progress(Progress::of(self.phase).bytes(self.bytes, 0).items(self.files, 0));
         if self.batch.len() >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES { self.settle() } else { Ok(()) }
     }
 

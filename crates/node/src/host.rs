@@ -18,7 +18,7 @@ use custodia_format::note::Note;
 use custodia_format::statement::Statement;
 use custodia_format::text::LedgerName;
 use custodia_index::Row;
-use custodia_net::{Host, Incoming, Link, Outgoing, Peer};
+use custodia_net::{Host, Incoming, Link, LinkNews, Outgoing, Peer};
 
 use crate::author::{self, BoundBy, Draft};
 use crate::back::{self, Lost};
@@ -185,6 +185,9 @@ impl Station {
         let _desk = self.node.desk();
         if self.node.index().row(&signed.digest()).map_err(|error| refused(error.into()))?.is_none() {
             author::keep(&self.node, &signed.envelope).map_err(refused)?;
+            if matches!(statement.body, Body::Receipt(_)) {
+                self.node.meters().receipt_stored();
+            }
         }
         Ok(())
     }
@@ -439,8 +442,14 @@ impl Host for Station {
         self.watch.waits(peer.root, waits);
     }
 
-    fn observe(&self, _: &Peer, event: &Event) {
-        self.watch.tell(event);
+    fn link(&self, peer: &Peer, news: &LinkNews) {
+        self.node.meters().link(news);
+        self.watch.journeys().link(peer.root, news);
+    }
+
+    fn observe(&self, peer: &Peer, event: &Event) {
+        self.node.meters().handle(event);
+        self.watch.tell(peer.root, event);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::generations::{self, Past};
 use crate::heard::Heard;
 use crate::home::{self, Home};
+use crate::meters::Meters;
 use crate::outbox::Online;
 use crate::packages::Summaries;
 use crate::peers::Peers;
@@ -51,6 +52,8 @@ pub struct Node {
     stamping: Stamping,
     /// What peers have used up of what they may make it keep.
     allowances: Allowances,
+    /// What this process has done.
+    meters: Meters,
     /// Held over read-last, sign and append, so that one chain has one next number.
     desk: Mutex<()>,
     /// Kept until the node is dropped.
@@ -92,6 +95,7 @@ impl Node {
             asked: Mutex::new(false),
             stamping: Stamping::default(),
             allowances: Allowances::default(),
+            meters: Meters::default(),
             desk: Mutex::new(()),
             _lock: lock,
         };
@@ -182,6 +186,11 @@ impl Node {
     /// What peers have used up of what they may make it keep.
     pub(crate) const fn allowances(&self) -> &Allowances {
         &self.allowances
+    }
+
+    /// What this process has done.
+    pub(crate) const fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// What packages say of themselves.

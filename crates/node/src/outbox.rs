@@ -22,7 +22,7 @@ use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::key::{KeyId, SigningKey};
 use custodia_format::kind::Kind;
-use custodia_net::{BindError, Endpoint, Host, Link, Peer, Via};
+use custodia_net::{BindError, Endpoint, Host, Link, Peer, Refusal, Via};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -186,6 +186,11 @@ impl Online {
     pub(crate) fn next_try_seconds(&self, peer: &KeyId) -> Option<u64> {
         let at = self.failures().get(peer).map(|(_, at)| *at)?;
         Some(at.saturating_duration_since(Instant::now()).as_secs())
+    }
+
+    /// How many callers were not let in, for this reason.
+    pub(crate) fn refused(&self, refusal: Refusal) -> u64 {
+        self.endpoint.refused(refusal)
     }
 
     /// How fast content leaves now, in bytes a second.

@@ -14,7 +14,7 @@ use custodia_format::record::FileItem;
 use custodia_format::statement::{Package, Statement};
 use custodia_format::{Hash, limits};
 use custodia_net::{DocumentSink, Incoming, Peer};
-use custodia_vault::{IncomingError, ItemPlan, MidstatesHere, Missing, PlanError};
+use custodia_vault::{IncomingError, ItemPlan, MidstatesHere, Missing, PlanError, Taken};
 
 use crate::author::{self, BoundBy, Draft};
 use crate::failure::{Code, Failure};
@@ -103,7 +103,9 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Ha
                 bound_by: BoundBy::Reader(peer.root),
                 ..Draft::of(Body::Receipt(receipt))
             };
-            author::say(node, draft, &[&key])?.digest
+            let receipt = author::say(node, draft, &[&key])?.digest;
+            node.meters().receipt_issued();
+            receipt
         }
     };
     drop(desk);
@@ -179,14 +181,25 @@ const ROOM_KEPT: u64 = 64 << 20;
 /// See [`ROOM_KEPT`].
 const ROOM_KEPT_PART: u64 = 64;
 
+/// Bytes that are kept for this node, and those that are free.
+fn room(node: &Node) -> Result<(u64, u64), Failure> {
+    let home = node.home().path();
+    let disk = rustix::fs::statvfs(home).map_err(|error| Failure::io(&error.into(), home))?;
+    let of = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok((ROOM_KEPT.min(of(disk.f_blocks) / ROOM_KEPT_PART), of(disk.f_bavail)))
+}
+
+/// Bytes of the disk below which nothing is taken of peers.
+pub(crate) fn room_kept(node: &Node) -> Result<u64, Failure> {
+    room(node).map(|(kept, _)| kept)
+}
+
 impl Arrival {
     /// Whether so much more can be written here without taking what this node needs itself.
     fn leaves_room(&self, bytes: u64) -> Result<(), Refused> {
         let home = self.node.home().path();
-        let disk = rustix::fs::statvfs(home).map_err(|error| refused(Failure::io(&error.into(), home)))?;
-        let of = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-        let kept = ROOM_KEPT.min(of(disk.f_blocks) / ROOM_KEPT_PART);
-        let (needed, free) = (kept.saturating_add(bytes), of(disk.f_bavail));
+        let (kept, free) = room(&self.node).map_err(refused)?;
+        let needed = kept.saturating_add(bytes);
         if needed <= free {
             return Ok(());
         }
@@ -239,13 +252,26 @@ impl Incoming for Arrival {
         Ok(missing.into_iter().map(wanted).collect())
     }
 
+    fn proven(&self) -> Result<u64, Refused> {
+        if self.is_done {
+            return covered_bytes(&self.node, &self.package.root, &self.items).map_err(refused);
+        }
+        Ok(self.transfer()?.stats().bytes_proven)
+    }
+
     fn midstates(&self, record: u64, midstates: &[u8]) -> Result<(), Refused> {
         self.transfer()?.take_midstates(record, midstates).map_err(from_vault)
     }
 
     fn chunk(&self, record: u64, chunk: u64, bytes: &[u8]) -> Result<(), Refused> {
         self.leaves_room(bytes.len() as u64)?;
-        self.transfer()?.take_chunk(record, chunk, bytes).map(drop).map_err(from_vault)
+        let taken = self.transfer()?.take_chunk(record, chunk, bytes);
+        match &taken {
+            Ok(taken) => self.node.meters().chunk(bytes.len() as u64, *taken == Taken::Again),
+            Err(IncomingError::NotProven { .. }) => self.node.meters().bad_chunk(bytes.len() as u64),
+            Err(_) => {}
+        }
+        taken.map(drop).map_err(from_vault)
     }
 
     fn sync(&self) -> Result<(), Refused> {

@@ -10,6 +10,7 @@ use custodia_format::key::KeyId;
 use tokio::sync::broadcast;
 
 use crate::failure::Failure;
+use crate::progress::Journeys;
 
 /// News that wait for a slow listener before the oldest are dropped.
 const WAITING: usize = 1024;
@@ -34,11 +35,18 @@ pub(crate) struct Watch {
     news: broadcast::Sender<News>,
     /// What the session with each peer waits for.
     waiting: Mutex<HashMap<KeyId, OfSession>>,
+    /// Where each package is that travels now.
+    journeys: Mutex<Journeys>,
 }
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        Self { news: broadcast::Sender::new(WAITING), waiting: Mutex::default() }
+        Self { news: broadcast::Sender::new(WAITING), waiting: Mutex::default(), journeys: Mutex::default() }
+    }
+
+    /// Where each package is that travels now.
+    pub(crate) fn journeys(&self) -> MutexGuard<'_, Journeys> {
+        self.journeys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session with a peer waits for something else now, or is over.
@@ -68,8 +76,9 @@ impl Watch {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells what a session did.
-    pub(crate) fn tell(&self, event: &Event) {
+    /// Tells what a session with this peer did.
+    pub(crate) fn tell(&self, peer: KeyId, event: &Event) {
+        self.journeys().handle(peer, event, Instant::now());
         self.news(News::Session(event.clone()));
     }
 

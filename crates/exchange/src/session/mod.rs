@@ -29,7 +29,7 @@ pub use waiting::{Turn, Waiting, Waits};
 use crate::codes::{Code, Refused};
 use crate::fault::PeerFault;
 use crate::frame::{Frame, FrameType};
-use crate::message::{ErrorBody, Follows, Hello, Message, More, Want, Wish};
+use crate::message::{ErrorBody, Follows, Hello, Message, More, Proven, Want, Wish};
 use crate::question::{Answer, NeedsIt, Question, Signed};
 use crate::transfer::{Document, Event, Phase};
 
@@ -90,6 +90,8 @@ pub enum Output {
     Fetch(Fetching),
     /// A document of the transfer that is being fetched comes on a stream.
     Follows(Follows),
+    /// The peer says how much of a package of ours it has proven.
+    Proven(Proven),
     /// Stop fetching: it is over. Do not report.
     StopFetching {
         /// Digest of the release.
@@ -244,6 +246,13 @@ impl Session {
         }
     }
 
+    /// Tells the peer how much of the transfer that is being fetched is proven here. Does nothing if that is over.
+    pub fn proven(&mut self, release: Hash, bytes: u64) {
+        if self.receiving.iter().any(|receiving| receiving.is_fetching(&release)) {
+            self.send(&Message::Proven(Proven { release, bytes }));
+        }
+    }
+
     /// Reports the end of a fetch: everything is proven, or the reason why not.
     ///
     /// # Errors
@@ -336,7 +345,9 @@ impl Session {
             FrameType::AskBack => self.is_met(),
             FrameType::GivenBack => self.opening.is_taking_back(),
             FrameType::Error => true,
-            FrameType::Statement | FrameType::Want | FrameType::Follows | FrameType::Kept => self.is_open(),
+            FrameType::Statement | FrameType::Want | FrameType::Follows | FrameType::Kept | FrameType::Proven => {
+                self.is_open()
+            }
         };
         if !allowed {
             return Err(self.out_of_state(frame.kind));
@@ -354,6 +365,7 @@ impl Session {
             Message::Error(error) => self.read_error(&error),
             Message::Follows(follows) => self.read_follows(follows)?,
             Message::Kept(digest) => self.read_kept(digest)?,
+            Message::Proven(proven) => self.read_proven(proven)?,
         }
         Ok(())
     }

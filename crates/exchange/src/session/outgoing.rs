@@ -4,7 +4,9 @@ use custodia_format::Hash;
 
 use super::said::{Said, SaidKind};
 use super::waiting::waiting;
-use super::{Event, Message, Output, PeerFault, Pending, Phase, Question, Session, Signed, Task, Turn, Waiting, Want};
+use super::{
+    Event, Message, Output, PeerFault, Pending, Phase, Proven, Question, Session, Signed, Task, Turn, Waiting, Want,
+};
 use crate::codes::Code;
 use crate::frame::FrameType;
 
@@ -148,6 +150,18 @@ impl Session {
             // A want of a transfer that has just ended crosses its end on the wire.
             None if self.ended.contains(&want.release) => Ok(()),
             _ => Err(self.out_of_state(FrameType::Want)),
+        }
+    }
+
+    /// What the peer says that it has proven. It is told to people, and decides nothing.
+    pub(super) fn read_proven(&mut self, proven: Proven) -> Result<(), PeerFault> {
+        match self.sending.iter().find(|sending| sending.release == proven.release) {
+            Some(sending) if sending.stage == Stage::Serving => {
+                self.outputs.push_back(Output::Proven(proven));
+                Ok(())
+            }
+            None if self.ended.contains(&proven.release) => Ok(()),
+            _ => Err(self.out_of_state(FrameType::Proven)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One side of a session, and what moves bytes between two of them.
 
-use custodia_exchange::message::{Want, Wish};
+use custodia_exchange::message::{Proven, Want, Wish};
 use custodia_exchange::{
     Code, Document, Event, Fetching, Frame, FrameReader, FrameType, Output, PeerFault, Phase, Question, Session,
 };
@@ -19,6 +19,8 @@ pub(crate) struct Side {
     pub(crate) fetches: Vec<Fetching>,
     pub(crate) served: Vec<Want>,
     pub(crate) follows: Vec<Document>,
+    /// What the peer said that it has proven.
+    pub(crate) proven: Vec<Proven>,
     pub(crate) closed: Option<Code>,
     pub(crate) fault: Option<PeerFault>,
     pub(crate) questions: Vec<Question>,
@@ -39,6 +41,7 @@ impl Side {
             fetches: Vec::new(),
             served: Vec::new(),
             follows: Vec::new(),
+            proven: Vec::new(),
             closed: None,
             fault: None,
             questions: Vec::new(),
@@ -97,6 +100,10 @@ impl Side {
                 }
                 Output::Follows(follows) => {
                     self.follows.push(follows.document);
+                    Ok(())
+                }
+                Output::Proven(proven) => {
+                    self.proven.push(proven);
                     Ok(())
                 }
                 Output::Event(event) => {

@@ -382,6 +382,12 @@ impl Incoming for Transfer {
         Ok(page)
     }
 
+    fn proven(&self) -> Result<u64, Refused> {
+        let state = self.state.lock().unwrap();
+        let bytes = |(record, chunk): &(u64, u64)| midstate::chunk_bytes(state.items[record].0, *chunk);
+        Ok(state.have.iter().map(bytes).sum())
+    }
+
     fn midstates(&self, record: u64, bytes: &[u8]) -> Result<(), Refused> {
         let mut state = self.state.lock().unwrap();
         let (size, _, root) = *state.items.get(&record).ok_or(Refused::new(Code::Chunk))?;

@@ -42,8 +42,12 @@ impl Door {
         }
         let home = home.clone();
         let node = tokio::task::spawn_blocking(move || Node::open(&home)).await.map_err(ended)??;
-        let node = Arc::new(node);
-        Ok(Self::InProcess(Arc::clone(&node), router(node)))
+        Ok(Self::to(Arc::new(node)))
+    }
+
+    /// Asks a node that this process has opened.
+    pub fn to(node: Arc<Node>) -> Self {
+        Self::InProcess(node.clone(), router(node))
     }
 
     /// Whether another process is the node.
@@ -94,7 +98,7 @@ impl Door {
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 match serde_json::from_slice(&line).map_err(ended)? {
-                    Line::Progress(progress) => on_progress(progress),
+                    Line::Progress(progress) => on_progress(*progress),
                     Line::Failure(failure) => return Err(failure),
                     Line::Answer { answer } => return serde_json::from_value(answer).map_err(ended),
                 }

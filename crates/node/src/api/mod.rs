@@ -7,8 +7,8 @@
 mod door;
 mod server;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub(crate) use server::{listen, serve};
 
 use crate::Node;
 use crate::failure::Failure;
+use crate::progress::Speeds;
+pub use crate::progress::{Direction, Ended, LinkState, Outcome, Phase, Progress, TimeLeft};
 
 /// A request and what answers it.
 pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
@@ -44,7 +46,7 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
 #[serde(tag = "line", rename_all = "lowercase")]
 enum Line {
     /// How far the operation is.
-    Progress(Progress),
+    Progress(Box<Progress>),
     /// The last line of an operation that worked.
     Answer {
         /// What it gives back.
@@ -57,40 +59,18 @@ enum Line {
 /// How often a check tells how far it is.
 pub(crate) const TELL_EVERY: Duration = Duration::from_millis(200);
 
-/// How far an operation is. Never a promise: only an answer means done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What is being done: `read`, `send`, `prove`, `receipt`, `check`.
-    pub phase: String,
-    /// Bytes done in this phase.
-    pub bytes: u64,
-    /// Bytes of this phase, 0 when not known.
-    pub bytes_total: u64,
-    /// Items done in this phase.
-    pub items: u64,
-    /// Items of this phase, 0 when not known.
-    pub items_total: u64,
-    /// A sentence worth a line of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-impl Progress {
-    /// Bytes of a phase of which nobody knows how many there will be.
-    pub fn bytes(phase: &str, bytes: u64) -> Self {
-        Self { phase: phase.to_owned(), bytes, bytes_total: 0, items: 0, items_total: 0, note: None }
-    }
-
-    /// Nothing but a sentence.
-    pub fn note(phase: &str, note: impl Into<String>) -> Self {
-        let phase = phase.to_owned();
-        Self { phase, bytes: 0, bytes_total: 0, items: 0, items_total: 0, note: Some(note.into()) }
-    }
-}
-
 /// Where an operation tells how far it is, and learns that nobody waits for it any more.
+///
+/// What is told gets its rate and the time that is left on the way.
 #[derive(Debug, Clone)]
-pub struct Reporter(Option<tokio::sync::mpsc::Sender<Line>>);
+pub struct Reporter(Option<Telling>);
+
+#[derive(Debug, Clone)]
+struct Telling {
+    lines: tokio::sync::mpsc::Sender<Line>,
+    began: Instant,
+    speeds: Arc<Mutex<Speeds>>,
+}
 
 impl Reporter {
     /// One that tells nobody.
@@ -101,19 +81,31 @@ impl Reporter {
     /// One that tells whoever holds the other end.
     pub fn channel() -> (Self, Told) {
         let (lines, told) = tokio::sync::mpsc::channel(LINES_WAITING);
-        (Self(Some(lines)), Told(told))
+        (Self::to(lines), Told(told))
+    }
+
+    fn to(lines: tokio::sync::mpsc::Sender<Line>) -> Self {
+        Self(Some(Telling { lines, began: Instant::now(), speeds: Arc::default() }))
     }
 
     /// Tells how far the operation is. A slow reader misses some of it.
-    pub fn progress(&self, progress: Progress) {
-        if let Some(lines) = &self.0 {
-            let _ = lines.try_send(Line::Progress(progress));
+    pub fn progress(&self, mut progress: Progress) {
+        if let Some(Telling { lines, began, speeds }) = &self.0 {
+            speeds.lock().unwrap_or_else(PoisonError::into_inner).complete(began.elapsed(), &mut progress);
+            let _ = lines.try_send(Line::Progress(Box::new(progress)));
+        }
+    }
+
+    /// The same, if there is something to tell.
+    pub(crate) fn progress_of(&self, progress: Option<Progress>) {
+        if let Some(progress) = progress {
+            self.progress(progress);
         }
     }
 
     /// Whether the one who asked has gone away.
     pub fn is_abandoned(&self) -> bool {
-        self.0.as_ref().is_some_and(tokio::sync::mpsc::Sender::is_closed)
+        self.0.as_ref().is_some_and(|telling| telling.lines.is_closed())
     }
 }
 
@@ -126,7 +118,7 @@ impl Told {
     pub async fn next(&mut self) -> Option<Progress> {
         loop {
             if let Line::Progress(progress) = self.0.recv().await? {
-                return Some(progress);
+                return Some(*progress);
             }
         }
     }

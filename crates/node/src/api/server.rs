@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use hyper::body::Frame;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -42,6 +43,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::QueueDeadline,
         op::QueueLimit,
         op::QueueVia,
+        op::QueueWatch,
         op::Inbox,
         op::Show,
         op::Accept,
@@ -56,11 +58,23 @@ pub fn router(node: Arc<Node>) -> Router {
         op::LedgerFsck,
         op::LedgerFsckStop,
         op::Doctor,
+        op::Metrics,
         op::Backup,
         op::UsbWrite,
         op::UsbRead,
     );
-    router.with_state(node)
+    router.route("/metrics", get(metrics)).with_state(node)
+}
+
+/// The same as [`op::Metrics`], as collectors ask for it: on the node's own socket, which is its owner's alone.
+async fn metrics(State(node): State<Arc<Node>>) -> Response {
+    let text = tokio::task::spawn_blocking(move || op::scrape(&node)).await;
+    let text = text.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
+    let (status, kind, body) = match text {
+        Ok(text) => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
+        Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", format!("{failure}\n")),
+    };
+    Response::builder().status(status).header(CONTENT_TYPE, kind).body(Body::from(body)).unwrap_or_default()
 }
 
 /// The path of an operation.
@@ -97,7 +111,7 @@ async fn perform<O: Operation>(State(node): State<Arc<Node>>, body: Bytes) -> Re
             Err(error) => {
                 Line::Failure(Failure::new(Code::Malformed, "This is not the request it should be.").at(error))
             }
-            Ok(operation) => match answer(operation, &node, &Reporter(Some(lines.clone()))) {
+            Ok(operation) => match answer(operation, &node, &Reporter::to(lines.clone())) {
                 Err(failure) => Line::Failure(failure),
                 Ok(answer) => match serde_json::to_value(answer) {
                     Ok(answer) => Line::Answer { answer },

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{BackedUp, Restored, Standing};
 use super::ledger::LedgerFsck;
-use crate::api::{Operation, Progress, Reporter};
+use crate::api::{Operation, Phase, Progress, Reporter};
 use crate::copying::{Again, Copying};
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -51,7 +51,7 @@ impl Operation for Backup {
         let (journal, checkpoint) = node.ledger().journal_of_copy()?;
         let size = checkpoint.checkpoint().size;
 
-        let mut copying = Copying::to(to, "back up", reporter)?;
+        let mut copying = Copying::to(to, Phase::Backup, reporter)?;
         let nothing = |_: &Path| false;
         for folder in NAMED_BY_CONTENT {
             copying.tree(home, folder, Again::OtherLength, &nothing)?;
@@ -158,7 +158,7 @@ pub fn restore(backup: &Path, home: &Home, reporter: &Reporter) -> Result<Restor
             .safe("Nothing was made."));
     }
     home.create()?;
-    let mut copying = Copying::to(home.path(), "restore", reporter)?;
+    let mut copying = Copying::to(home.path(), Phase::Restore, reporter)?;
     let nothing = |_: &Path| false;
     for folder in ["objects", "peers", "desk", "keys", "ledger", "state"].iter().chain(&NAMED_BY_CONTENT) {
         copying.tree(backup, folder, Again::OtherBytes, &nothing)?;
@@ -172,9 +172,9 @@ pub fn restore(backup: &Path, home: &Home, reporter: &Reporter) -> Result<Restor
 
     let node = Arc::new(Node::open(home)?);
     let any = node.vault().items().any(|found| matches!(found, Ok(Found::Item { .. })));
-    reporter.progress(Progress::note("check", "reading everything back"));
+    reporter.progress(Progress::note(Phase::Check, "reading everything back"));
     let checked = LedgerFsck { bytes: any, from_start: true }.perform(&node, reporter)?;
-    reporter.progress(Progress::note("ask", "asking the peers what they saw of this ledger"));
+    reporter.progress(Progress::note(Phase::Ask, "asking the peers what they saw of this ledger"));
     ask::before_signing(&node)?;
     let heard = node.peers().all().iter().filter(|peer| node.heard().when(&peer.root).is_some()).count();
     let standing = match (node.may_sign(), heard, node.peers().all().len()) {

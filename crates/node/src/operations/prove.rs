@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Written;
 use super::authority::trust_with_us;
-use crate::api::{Operation, Progress, Reporter};
+use crate::api::{Operation, Phase, Progress, Reporter};
 use crate::dossier::{self, Records};
 use crate::failure::{Code, Failure};
 use crate::{Node, edge, home, packages};
@@ -104,14 +104,8 @@ impl Export {
         let mut export = Exporting { node, folder: folder.to_owned(), sums: Vec::new(), files: 0, bytes: 0 };
         packages::items_of(node.home(), root, |_, item| {
             export.item(&item)?;
-            reporter.progress(Progress {
-                phase: "export".to_owned(),
-                bytes: export.bytes,
-                bytes_total: summary.bytes,
-                items: export.files,
-                items_total: summary.files,
-                note: None,
-            });
+            let progress = Progress::of(Phase::Export).bytes(export.bytes, summary.bytes);
+            reporter.progress(progress.items(export.files, summary.files));
             if reporter.is_abandoned() {
                 return Err(Failure::new(Code::Interrupted, "Interrupted.").safe("The unfinished folder was removed."));
             }

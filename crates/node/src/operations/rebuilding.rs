@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use custodia_ledger::{FsckProgress, FsckReport, Severity};
 
-use crate::api::{Progress, TELL_EVERY};
+use crate::api::{Phase, Progress, TELL_EVERY};
 
 /// Tells now and then how far it is.
 pub(super) fn told_in_time(mut tell: impl FnMut(Progress)) -> impl FnMut(FsckProgress) {
@@ -15,14 +15,7 @@ pub(super) fn told_in_time(mut tell: impl FnMut(Progress)) -> impl FnMut(FsckPro
             return;
         }
         last = Instant::now();
-        tell(Progress {
-            phase: "check".to_owned(),
-            bytes: done.bytes,
-            bytes_total: 0,
-            items: done.entries,
-            items_total: done.of_entries,
-            note: None,
-        });
+        tell(Progress::of(Phase::Check).bytes(done.bytes, 0).items(done.entries, done.of_entries));
     }
 }
 

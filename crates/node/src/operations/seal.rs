@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Decider;
 use super::answers::Sealed;
-use crate::api::{Operation, Progress, Reporter};
+use crate::api::{Operation, Phase, Progress, Reporter};
 use crate::author::{self, Draft};
 use crate::convert::unsealable;
 use crate::failure::{Code, Failure};
@@ -175,15 +175,9 @@ impl<'a> Watching<'a> {
     }
 
     fn tell(&self) {
-        let phase = if self.is_syncing.load(Ordering::Relaxed) { "make durable" } else { "read and hash" };
-        self.reporter.progress(Progress {
-            phase: phase.to_owned(),
-            bytes: self.bytes_done.load(Ordering::Relaxed),
-            bytes_total: self.bytes,
-            items: self.files_done.load(Ordering::Relaxed),
-            items_total: self.files,
-            note: None,
-        });
+        let phase = if self.is_syncing.load(Ordering::Relaxed) { Phase::Store } else { Phase::Hash };
+        let (bytes, files) = (self.bytes_done.load(Ordering::Relaxed), self.files_done.load(Ordering::Relaxed));
+        self.reporter.progress(Progress::of(phase).bytes(bytes, self.bytes).items(files, self.files));
     }
 }
 

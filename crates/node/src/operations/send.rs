@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use custodia_exchange::{Event, Phase};
+use custodia_exchange::{Event, Phase as Moved};
 use custodia_format::Hash;
 use custodia_format::body::{Body, Limits, Onward, Originator, Recipient, Release, Text};
 use custodia_format::key::KeyId;
@@ -17,7 +17,8 @@ use super::Decider;
 use super::answers::Delivery;
 use super::inbox::releases_to_us;
 use super::queue::{expect, road, send_via, transfer};
-use crate::api::{Operation, Progress, Reporter};
+use super::travel::Travels;
+use crate::api::{Direction, Ended, Operation, Outcome, Phase, Progress, Reporter};
 use crate::author::{self, Draft};
 use crate::failure::{Code, Failure};
 use crate::keys;
@@ -219,10 +220,7 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
     let runtime = runtime()?;
     let mut news = online.watch().listen();
     online.wake();
-    let total = match author::statement(node, release)? {
-        Some(statement) => crate::outgoing::released_bytes(node, &statement)?,
-        None => 0,
-    };
+    let mut travels = Travels::new(node, online.watch());
     let (mut sent_before, mut sent_now) = (0, 0);
     let mut last_met: Option<Instant> = None;
     loop {
@@ -235,7 +233,10 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         let answers = node.index().answers(release)?;
         let of_peer =
             |kind: Kind| answers.iter().find(|row| row.kind == kind.to_string() && !author::is_own(node, row));
-        if of_peer(Kind::Receipt).is_some() {
+        if let Some(row) = of_peer(Kind::Receipt) {
+            let receipt = Some(row.digest.to_string());
+            let ended = Ended { outcome: Outcome::Received, statement: receipt, code: None };
+            reporter.progress(travels.ended(Direction::Out, release, ended));
             return Ok(sent_before + sent_now);
         }
         if let Some(row) = of_peer(Kind::Refusal) {
@@ -244,7 +245,10 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         let told = match runtime.block_on(tokio::time::timeout(Duration::from_secs(1), news.recv())) {
             Ok(Ok(told)) => told,
             // A second without news, or more news than could be kept: the ledger says what matters.
-            Err(_) | Ok(Err(RecvError::Lagged(_))) => continue,
+            Err(_) | Ok(Err(RecvError::Lagged(_))) => {
+                reporter.progress_of(travels.standing(Direction::Out, release));
+                continue;
+            }
             Ok(Err(RecvError::Closed)) => {
                 return Err(Failure::new(Code::Interrupted, "The node goes down.").safe("The release stays queued."));
             }
@@ -252,15 +256,17 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         match told {
             News::Session(Event::Sending { release: about, phase }) if about == *release => {
                 last_met = Some(Instant::now());
-                if let Phase::Content { bytes, .. } = phase {
+                if let Moved::Content { bytes, .. } = phase {
                     sent_now = bytes;
                 }
-                // What was on its way when a link broke is sent again: never shown as more than there is.
-                reporter.progress(progress(&phase, total.min(sent_before + sent_now), total));
+                if let Some(note) = note(&phase) {
+                    reporter.progress(Progress::note(Phase::Send, note));
+                }
+                reporter.progress_of(travels.standing(Direction::Out, release));
             }
             News::Detour(about, why) if about == *peer => {
                 last_met = Some(Instant::now());
-                reporter.progress(Progress::note("send", format!("By another road: {why}.")));
+                reporter.progress(Progress::note(Phase::Send, format!("By another road: {why}.")));
             }
             News::Attempt(about, failure, seconds) if about == *peer => {
                 sent_before += std::mem::take(&mut sent_now);
@@ -271,26 +277,21 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
                     return Err(*failure);
                 }
                 let note = format!("The link was lost; what is proven there stays. Next try in {seconds} s.");
-                reporter.progress(Progress::note("send", note));
+                reporter.progress(Progress::note(Phase::Send, note));
             }
             _ => {}
         }
     }
 }
 
-fn progress(phase: &Phase, bytes: u64, bytes_total: u64) -> Progress {
-    let note = match phase {
-        Phase::Announced => Some("The release is announced."),
-        Phase::Consigned => Some("The recipient signed the consignment: existence is fixed in its ledger."),
-        Phase::Proven => Some("The recipient has proven every byte."),
-        Phase::Receipted { .. } => Some("The receipt is in this ledger."),
+/// What is worth a sentence of what a session did.
+const fn note(phase: &Moved) -> Option<&'static str> {
+    match phase {
+        Moved::Announced => Some("The release is announced."),
+        Moved::Consigned => Some("The recipient signed the consignment: existence is fixed in its ledger."),
+        Moved::Proven => Some("The recipient has proven every byte, and its receipt is here to be verified."),
         _ => None,
-    };
-    let phase = match phase {
-        Phase::Proven | Phase::Receipted { .. } => "receipt",
-        _ => "send",
-    };
-    Progress { phase: phase.to_owned(), bytes, bytes_total, items: 0, items_total: 0, note: note.map(str::to_owned) }
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Handle, Failure> {

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use super::answers::Succeeded;
 use super::own_card;
-use crate::api::Progress;
+use crate::api::{Phase, Progress};
 use crate::ask::{self, Asked, Until};
 use crate::author::{self, Draft, Heading};
 use crate::failure::{Code, Failure};
@@ -53,7 +53,7 @@ pub fn succeed(home: &Home, asked: &Succession, tell: &mut dyn FnMut(Progress)) 
     let ended = node.config().ledger.clone();
     let next = generations::after(&ended);
     let root = keys::open(home, keys::ROOT, &Passphrase::new(asked.passphrase.as_deref().unwrap_or_default()))?;
-    tell(Progress::note("ask", "asking the peers what they saw of this ledger"));
+    tell(Progress::note(Phase::Ask, "asking the peers what they saw of this ledger"));
     let told = ask_peers(&node)?;
     refuse_silence(&told, &asked.without)?;
     refuse_without_need(&node)?;
@@ -79,7 +79,7 @@ pub fn succeed(home: &Home, asked: &Succession, tell: &mut dyn FnMut(Progress)) 
     // Opening moves it into place.
     let_go(node);
     let node = Arc::new(Node::open(home)?);
-    tell(Progress::note("ask", "telling the peers"));
+    tell(Progress::note(Phase::Ask, "telling the peers"));
     let followed = ask_peers(&node)?;
     Ok(Succeeded {
         ended: ended.to_string(),
@@ -116,8 +116,7 @@ impl Told<'_> {
         self.done += 1;
         if self.done.is_multiple_of(ENTRIES_TOLD) {
             let (items, items_total) = (self.done, self.total);
-            let phase = "log".to_owned();
-            (self.tell)(Progress { phase, items, items_total, bytes: 0, bytes_total: 0, note: None });
+            (self.tell)(Progress::of(Phase::Log).items(items, items_total));
         }
     }
 }

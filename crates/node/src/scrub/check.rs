@@ -13,7 +13,7 @@ use super::record::{Cursor, change_damaged};
 use super::shelves::{Suspect, Wrong, below, of_object, walk};
 use super::{Amount, Checking};
 use crate::Node;
-use crate::api::{Progress, Reporter, TELL_EVERY};
+use crate::api::{Phase, Progress, Reporter, TELL_EVERY};
 use crate::desk::moment;
 use crate::failure::{Code, Failure};
 use crate::operations::answers::{CheckedContent, Resumed};
@@ -64,7 +64,7 @@ pub(crate) fn run(
     };
     if let Some(resumed) = &resumed {
         let note = format!("Going on after {} objects of the check that began {}.", resumed.objects, resumed.began);
-        reporter.progress(Progress::note("objects", note));
+        reporter.progress(Progress::note(Phase::Objects, note));
     }
     let read_before = cursor.bytes;
     let mut run = Run { node, watch: &watch, going: Mutex::default() };
@@ -270,14 +270,9 @@ impl Watch<'_> {
             return;
         }
         *told = Some(Instant::now());
-        self.reporter.progress(Progress {
-            phase: "objects".to_owned(),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            bytes_total: self.all.bytes,
-            items: self.objects.load(Ordering::Relaxed),
-            items_total: self.all.objects,
-            note: None,
-        });
+        let (bytes, objects) = (self.bytes.load(Ordering::Relaxed), self.objects.load(Ordering::Relaxed));
+        let progress = Progress::of(Phase::Objects).bytes(bytes, self.all.bytes);
+        self.reporter.progress(progress.items(objects, self.all.objects));
     }
 }
 

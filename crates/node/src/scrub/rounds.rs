@@ -355,6 +355,7 @@ impl Transfers {
 #[cfg(test)]
 mod tests {
     use custodia_exchange::Phase;
+    use custodia_format::key::KeyId;
 
     use super::*;
     use crate::watch::Watch;
@@ -364,9 +365,11 @@ mod tests {
         let watch = Watch::new();
         let mut transfers = Transfers { news: watch.listen(), last: None };
         assert!(!transfers.are_under_way());
-        watch.tell(&Event::Connected);
+        let peer = KeyId(Hash::ZERO);
+        watch.tell(peer, &Event::Connected);
         assert!(!transfers.are_under_way());
-        watch.tell(&Event::Receiving { release: Hash::ZERO, phase: Phase::Content { bytes: 1, wasted: 0 } });
+        let phase = Phase::Content { bytes: 1, wasted: 0, proven: None };
+        watch.tell(peer, &Event::Receiving { release: Hash::ZERO, phase });
         assert!(transfers.are_under_way() && transfers.are_under_way());
         transfers.last = Instant::now().checked_sub(QUIET);
         assert!(!transfers.are_under_way());

@@ -14,7 +14,7 @@ use custodia_net::{Host, Incoming, Peer};
 
 use super::volume::{Block, PLAIN, Reader, SEALED};
 use super::{FOLDER, Onto, failure, write};
-use crate::api::{Progress, Reporter};
+use crate::api::{Phase, Progress, Reporter};
 use crate::failure::{Code, Failure};
 use crate::host::{Station, us};
 use crate::keys::Passphrase;
@@ -262,7 +262,7 @@ impl Reading<'_> {
             arrival.incoming.chunk(range.record, chunk, part).map_err(failure)?;
         }
         self.answer.bytes += bytes.len() as u64;
-        self.reporter.progress(Progress::bytes("read", self.answer.bytes));
+        self.reporter.progress(Progress::of(Phase::Read).bytes(self.answer.bytes, 0));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::volume::{Address, BLOCK_CHUNKS, PLAIN, SEALED, Writer};
 use super::{FOLDER, Onto, failure};
-use crate::api::{Progress, Reporter};
+use crate::api::{Phase, Progress, Reporter};
 use crate::failure::{Code, Failure};
 use crate::host::{Station, owed, us};
 use crate::keys::Passphrase;
@@ -288,7 +288,7 @@ impl<'a> Writing<'a> {
                 volume.chunks(release.digest, range, &midstates, &buffer)?;
                 midstates.clear();
                 place.chunk += u64::from(count);
-                self.reporter.progress(Progress::bytes("write", before + volume.bytes));
+                self.reporter.progress(Progress::of(Phase::Write).bytes(before + volume.bytes, 0));
             }
             *place = Place { record: record + 1, chunk: 0, ..*place };
         }
