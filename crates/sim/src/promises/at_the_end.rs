@@ -6,7 +6,6 @@ use std::sync::Arc;
 use custodia_format::trust::TrustFile;
 use custodia_node::api::{Operation, Reporter};
 use custodia_node::{Node, operations as op, watched};
-use custodia_verify::Verdict;
 
 use crate::mix::Mix;
 use crate::template::Failed;
@@ -172,10 +171,11 @@ impl World<'_> {
             let cores = NonZeroUsize::MIN;
             let given = custodia_verify::Given { proof: &proof, trust: &trust, manifest: None, content: None, cores };
             let report = custodia_verify::verify(&given);
-            // What others did not show is a gap that it names; what it shows must be as it was signed.
-            match report.verdict {
-                Verdict::Changed => Err(report.to_text().into()),
-                _ => Ok(()),
+            // What others did not show is a gap that it names, and clocks that disagree it names too; what it shows must
+            // be as it was signed.
+            match report.contradictions().next() {
+                Some(_) => Err(report.to_text().into()),
+                None => Ok(()),
             }
         });
         if let Err(error) = judged {
