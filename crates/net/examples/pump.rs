@@ -100,12 +100,15 @@ async fn send(address: SocketAddr, mib: usize) -> Outcome<()> {
 /// Windows that are never in the way, and datagrams as large as the loopback interface takes well.
 fn transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
+    let mut acks = quinn::AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(10u32.into());
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(LARGEST_DATAGRAM);
     config
         .stream_receive_window((16u32 << 20).into())
         .receive_window((16u32 << 20).into())
         .send_window(16 << 20)
+        .ack_frequency_config(Some(acks))
         .mtu_discovery_config(Some(mtu));
     Arc::new(config)
 }

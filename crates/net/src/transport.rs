@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 use custodia_format::Hash;
 use custodia_format::key::SigningKey;
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
 pub use crate::gate::Rate;
@@ -58,6 +58,8 @@ const STREAM_WINDOW: u32 = 4 << 20;
 pub(crate) const RECEIVE_WINDOW: u32 = 16 << 20;
 /// What we keep for repeating until it is acknowledged.
 const SEND_WINDOW: u64 = 16 << 20;
+/// Packets that may come in on a loopback address without being acknowledged.
+const LOOPBACK_PACKETS_PER_ACK: u32 = 10;
 /// What the system is asked to keep of datagrams in each direction; it may give less (Linux: net.core.rmem_max, wmem_max).
 const SOCKET_BYTES: usize = 4 << 20;
 /// Largest datagram that is tried: loopback and jumbo networks carry far more than Ethernet's 1,500.
@@ -76,6 +78,19 @@ impl Road {
     /// The road to an address.
     pub(crate) fn to(address: IpAddr) -> Self {
         if address.to_canonical().is_loopback() { Self::Loopback } else { Self::Network }
+    }
+
+    /// How often the peer is asked to acknowledge. In this machine's memory every second packet is more than anybody needs, and
+    /// each acknowledgement is a packet to make, to send and to read. Elsewhere as QUIC has it: BBR lives on them.
+    fn acknowledgements(self) -> Option<AckFrequencyConfig> {
+        match self {
+            Self::Loopback => {
+                let mut config = AckFrequencyConfig::default();
+                config.ack_eliciting_threshold(VarInt::from_u32(LOOPBACK_PACKETS_PER_ACK));
+                Some(config)
+            }
+            Self::Network => None,
+        }
     }
 
     /// How the speed of a connection is found (docs/benchmarks.md, "Bad links"). CUBIC takes every loss for a full queue: on a
@@ -107,6 +122,7 @@ pub(crate) fn transport(road: Road) -> Arc<TransportConfig> {
         .mtu_discovery_config(Some(mtu))
         .enable_segmentation_offload(true)
         .congestion_controller_factory(road.controller())
+        .ack_frequency_config(road.acknowledgements())
         .allow_spin(false);
     Arc::new(config)
 }
