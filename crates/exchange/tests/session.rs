@@ -209,6 +209,21 @@ fn a_witness_that_names_one_size_after_the_other_is_left_alone() {
 }
 
 #[test]
+fn a_checkpoint_that_another_connection_has_overtaken_is_followed_by_the_newest() {
+    let (mut a, mut b) = pair();
+    let stale = a.node.checkpoint();
+    // Another connection carries a newer one to the peer before this session has submitted its own.
+    let release = a.node.release("prosecutor.example", package(b"p"));
+    let newest = AddCheckpoint { old: 0, proof: Vec::new(), checkpoint: a.node.checkpoint().print().into_bytes() };
+    assert!(matches!(b.node.answer(Question::Witness(newest)), Answer::Witnessed(Cosigned::Lines(_))));
+    a.node.shows_first = Some(stale);
+    a.session.deliver(release);
+    pump(&mut a, &mut b, WHOLE);
+    assert!(a.session.is_open() && b.session.is_open(), "{:?} {:?}", a.session.waits(), b.session.waits());
+    assert!(matches!(a.phases().last(), Some(Phase::Receipted { .. })), "{:?}", a.fault);
+}
+
+#[test]
 fn every_split_of_the_bytes_gives_the_same_session() {
     let run = |step: usize| {
         let (mut a, mut b) = pair();

@@ -98,7 +98,7 @@ impl Link {
     }
 
     /// Waits until what data streams were handed has left, while nothing more is: when hardly a frame leaves in a second. A
-    /// session in which we also fetch says little; then it is waited for [`LEAVES`] and no longer.
+    /// session in which we also fetch says little; then it is waited for 50 s and no longer.
     pub async fn falls_silent(&self) {
         let Some(road) = &self.road else { return sleep(SILENCE).await };
         let frames = || road.stats().frame_tx.stream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use custodia_exchange::message::{Cards, ErrorBody, Follows, Message, More, Want, Wish};
+use custodia_exchange::message::{Cards, ErrorBody, Follows, Message, More, Proven, Want, Wish};
 use custodia_exchange::{Code, Cosigned, Document, FRAME_BYTES, Frame, FrameType, GivenBack, Refused};
 use custodia_format::Hash;
 
@@ -53,6 +53,7 @@ fn one_of_each(rogue: &Rogue) -> Vec<(FrameType, Message)> {
         Message::Notes(Vec::new()),
         Message::AskBack(1 << 40),
         Message::GivenBack(GivenBack { documents: Vec::new(), more: More::Yes }),
+        Message::Proven(Proven { release: hash, bytes: 1 << 40 }),
     ];
     assert_eq!(messages.len(), FrameType::ALL.len());
     FrameType::ALL.into_iter().zip(messages).collect()

@@ -273,7 +273,7 @@ impl Inside {
         loop {
             match self.next().await? {
                 Message::AddCheckpoint(add) => self.cosigns(&add).await,
-                Message::Cosigned(_) => {}
+                Message::Cosigned(_) | Message::Proven(_) => {}
                 message => return Ok(message),
             }
         }

@@ -176,15 +176,20 @@ fn a_peer_whose_address_changes_again_and_again_spoils_nothing() {
             socket.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // The node does not follow: what comes from elsewhere under the same connection is dropped.
+        // The node follows to where the peer shows that it is: a laptop that changes its network goes on so.
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         let _ = send.write_all(&Message::Hello(rogue.hello()).to_frame().to_bytes().unwrap()).await;
         let heard = tokio::time::timeout(Duration::from_secs(2), recv.read_exact(&mut [0])).await;
-        assert!(heard.is_err(), "it was followed");
+        assert!(matches!(heard, Ok(Ok(()))), "it was not followed: {heard:?}");
         world.good_peer_gets_through(1 << 20);
         let _inside = rogue.enters(world.address()).await;
         connection.close(VarInt::from_u32(0), b"");
-        row("T6", "20 changes of port on one connection", "not followed; a new connection is served", "as told");
+        row(
+            "T6",
+            "20 changes of port on one connection",
+            "followed; others and a new connection are served",
+            "as told",
+        );
     });
     assert!(world.memory_grew() < 16 * MIB);
     world.ends_well();

@@ -108,8 +108,14 @@ impl Session {
                 self.checkpoints.retry = Some(submitted.tries + 1);
                 self.prove_and_add(submitted.note, submitted.size, None);
             }
+            Cosigned::Conflict { size } if submitted.tries < TRIES && self.opening.awaits_ours() => {
+                // Ahead of this checkpoint: another connection was quicker. The peer opens only when it has judged one, so it
+                // gets our newest, which is not behind what it saw. A rollback the host finds by the notes.
+                self.checkpoints.held = size;
+                self.checkpoints.retry = Some(submitted.tries + 1);
+                self.ask(Question::Checkpoint, Pending::Newest);
+            }
             Cosigned::Conflict { size } => {
-                // Ahead of this checkpoint: another connection was quicker. A rollback the host finds by the notes.
                 self.checkpoints.held = self.checkpoints.held.max(size);
                 self.not_cosigned(409);
             }

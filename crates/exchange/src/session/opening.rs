@@ -50,6 +50,11 @@ impl Opening {
         matches!(self, Opening::TakingBack { .. })
     }
 
+    /// Whether the peer has not judged our checkpoint yet, and waits for one that it can judge.
+    pub(super) fn awaits_ours(&self) -> bool {
+        matches!(self, Opening::Checkpoints { ours: Judged::NotYet, .. })
+    }
+
     pub(super) fn is_past_notes(&self) -> bool {
         matches!(self, Opening::Checkpoints { .. } | Opening::Open)
     }

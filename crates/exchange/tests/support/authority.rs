@@ -57,6 +57,8 @@ pub(crate) struct Authority {
     pub(crate) settled: Vec<Hash>,
     pub(crate) history: NeedsIt,
     pub(crate) manifest: NeedsIt,
+    /// The checkpoint that is shown once in place of the newest.
+    pub(crate) shows_first: Option<Note>,
     /// Refuse releases by a signed refusal.
     pub(crate) declines: bool,
     /// Answer this code instead, at this question (by its name in `Debug`).
@@ -90,6 +92,7 @@ impl Authority {
             settled: Vec::new(),
             history: NeedsIt::No,
             manifest: NeedsIt::No,
+            shows_first: None,
             declines: false,
             fails: None,
         };
@@ -236,7 +239,10 @@ impl Authority {
                 self.taken_back.extend(given.documents);
                 Answer::Done
             }
-            Question::Checkpoint => Answer::Checkpoint(self.checkpoint().print().into_bytes()),
+            Question::Checkpoint => {
+                let shown = self.shows_first.take().unwrap_or_else(|| self.checkpoint());
+                Answer::Checkpoint(shown.print().into_bytes())
+            }
             Question::Consistency { old, new } => {
                 // A rolled-back ledger has no proof of what it has lost.
                 prove_consistency(&Leaves(&self.leaves), old, new)
