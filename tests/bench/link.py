@@ -1,7 +1,7 @@
 """What arrives over a link that is long and lossy: a node beside scp, rsync and, where it is installed, sendme.
 
 Two network namespaces with a link between them (linkem.py: root and iproute2). Everybody carries the same file over the same
-link; who has not ended after `--limit-s` is stopped, and what lies there by then is counted.
+link, TCP by what the system uses (sysctl net.ipv4.tcp_congestion_control); who has not ended after `--limit-s` is stopped, and what lies there by then is counted.
 """
 
 import os
@@ -21,8 +21,7 @@ FROM, TO = "10.77.0.1", "10.77.0.2"
 class Link:
     """The link while it is up; `inside` is how a command is run at either end."""
 
-    def __init__(self, rate, rtt_ms, loss_percent, name="cbench", cuts=(), tcp=None):
-        self.tcp = tcp
+    def __init__(self, rate, rtt_ms, loss_percent, name="cbench", cuts=()):
         self.words = [sys.executable, HERE / "linkem.py", "up", "--rate", rate, "--delay", f"{rtt_ms / 2}ms",
                       "--loss", f"{loss_percent}%", "--name", name, "--json", os.devnull,
                       *(word for cut in cuts for word in ("--flap", cut))]
@@ -32,8 +31,6 @@ class Link:
         self.child = subprocess.Popen([str(word) for word in self.words], stdout=subprocess.PIPE, text=True)
         if not any(line.startswith("up") for line in iter(self.child.stdout.readline, "")):
             sys.exit("`link` needs root, /dev/net/tun and iproute2")
-        for inside in (self.here, self.there) if self.tcp else ():
-            subprocess.run([*inside, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={self.tcp}"], check=True)
         return self
 
     def __exit__(self, *_):
@@ -129,13 +126,13 @@ def link(bench, args):
     bits = args.link_mbit * 1_000_000
     ways = [way for way in args.link_ways.split(",") if way in ("custodia", "scp", "rsync") or shutil.which(way)]
     print(f"  {args.link_mib} MiB, {args.link_mbit} Mbit/s: the content alone takes {file.stat().st_size * 8 / bits:.1f} s; limit {args.limit_s} s;"
-          f" TCP by {args.tcp or Path('/proc/sys/net/ipv4/tcp_congestion_control').read_text().strip()}")
+          f" TCP by {Path('/proc/sys/net/ipv4/tcp_congestion_control').read_text().strip()}")
     for rtt in map(float, args.rtt_ms.split(",")):
         for loss in map(float, args.loss.split(",")):
             rates = {way: [] for way in ways}
             for _ in range(args.rounds):
                 for way in ways:
-                    with Link(f"{args.link_mbit}mbit", rtt, loss, tcp=args.tcp) as up:
+                    with Link(f"{args.link_mbit}mbit", rtt, loss) as up:
                         seconds, arrived = getattr(Runner(bench, up, file, args.limit_s), way)()
                         rates[way].append((arrived * 8 / seconds, seconds, arrived))
             middle = {way: statistics.median(rate for rate, _, _ in each) for way, each in rates.items()}
