@@ -180,7 +180,7 @@ impl Endpoint {
     /// Takes up what [`Endpoint::silent`] gave before.
     pub fn expect_silence(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
         for address in addresses {
-            self.inner.heard.expect_silence(address, true);
+            self.inner.heard.expect_silence(address);
         }
     }
 

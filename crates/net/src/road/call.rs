@@ -15,7 +15,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::door::finished;
-use super::heard::{Heard, Listening, refused};
+use super::heard::{Heard, Known, Listening, refused};
 use super::{Connection, Via, tcp};
 use crate::end::{End, end_of_tls};
 use crate::endpoint::ConnectError;
@@ -129,13 +129,17 @@ impl Calls<'_> {
     ) -> Result<Called, ConnectError> {
         let answer = match via {
             Via::Tcp => return self.by_tcp(address, None, self.tcp(peer, pin, address, HANDSHAKE).await),
-            Via::Auto if !self.heard.expects_silence(address) => return self.by_both(peer, pin, address).await,
-            Via::Auto => match self.by_udp(address, self.udp(peer, pin, address, KNOWN_SILENCE).await) {
-                Ok(done) => return done,
-                Err(answer) => {
-                    return self.by_tcp(address, Some(answer), self.tcp(peer, pin, address, HANDSHAKE).await);
-                }
-            },
+            Via::Auto => {
+                let alone = match self.heard.known(address) {
+                    None => return self.by_both(peer, pin, address).await,
+                    Some(Known::Answers) => HANDSHAKE,
+                    Some(Known::Silent) => KNOWN_SILENCE,
+                };
+                return match self.by_udp(address, self.udp(peer, pin, address, alone).await) {
+                    Ok(done) => done,
+                    Err(answer) => self.by_tcp(address, Some(answer), self.tcp(peer, pin, address, HANDSHAKE).await),
+                };
+            }
             Via::Udp => match self.by_udp(address, self.udp(peer, pin, address, HANDSHAKE).await) {
                 Ok(done) => return done,
                 Err(answer) => answer,
@@ -193,7 +197,7 @@ impl Calls<'_> {
     ) -> Result<Result<Called, ConnectError>, NoAnswer> {
         match shaken {
             Ok(connection) => {
-                self.heard.expect_silence(address, false);
+                self.heard.know(address, Known::Answers);
                 Ok(Ok(Called { connection: Connection::Quic(connection), detour: None }))
             }
             Err(Failed::Answered(error)) => Ok(Err(error)),
@@ -211,7 +215,7 @@ impl Calls<'_> {
         match shaken {
             Ok(connection) => {
                 if matches!(udp, Some(NoAnswer::Silence(_))) {
-                    self.heard.expect_silence(address, true);
+                    self.heard.know(address, Known::Silent);
                 }
                 let detour = udp.map(|udp| Detour { address, udp });
                 Ok(Called { connection: Connection::Tcp(connection), detour })

@@ -1,7 +1,7 @@
 //! Whether anything at all comes back by UDP from an address that is called: silence is a firewall's way to say no, an
 //! answer is the peer's. And whether the system says that nobody is there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -26,8 +26,17 @@ struct Ear {
     /// Calls under way; while there are none nothing is looked up.
     calls: AtomicUsize,
     from: Mutex<HashMap<SocketAddr, Calls>>,
-    /// Where nothing came back by UDP the last time, and somebody answered by TCP.
-    silent: Mutex<BTreeSet<SocketAddr>>,
+    /// What came of UDP where a call led to somebody the last time.
+    known: Mutex<BTreeMap<SocketAddr, Known>>,
+}
+
+/// What is known of an address, from the last call that led to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It answers by UDP: silence is a link that is cut, more likely than a firewall.
+    Answers,
+    /// Nothing came back by UDP, and somebody answered by TCP.
+    Silent,
 }
 
 #[derive(Debug, Default)]
@@ -67,23 +76,23 @@ impl Heard {
 
     /// Where nothing came back by UDP the last time, and somebody answered by TCP.
     pub(crate) fn silent(&self) -> Vec<SocketAddr> {
-        self.0.silent.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|(_, known)| **known == Known::Silent).map(|(address, _)| *address).collect()
     }
 
-    /// Whether that is so of an address.
-    pub(super) fn expects_silence(&self, address: SocketAddr) -> bool {
-        self.0.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&canonical(address))
+    /// What is known of an address.
+    pub(super) fn known(&self, address: SocketAddr) -> Option<Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).get(&canonical(address)).copied()
     }
 
-    /// That is so of this address from now on, or no more.
-    pub(crate) fn expect_silence(&self, address: SocketAddr, is_silent: bool) {
-        let mut silent = self.0.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = canonical(address);
-        if is_silent {
-            silent.insert(address)
-        } else {
-            silent.remove(&address)
-        };
+    /// That is so of this address from now on.
+    pub(super) fn know(&self, address: SocketAddr, known: Known) {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).insert(canonical(address), known);
+    }
+
+    /// Nothing is expected to come back by UDP from this address, until something does.
+    pub(crate) fn expect_silence(&self, address: SocketAddr) {
+        self.know(address, Known::Silent);
     }
 
     /// Listens for what comes from an address, from now on.
