@@ -4,7 +4,7 @@
 //!     pump serve 127.0.0.1:4433            takes one stream and answers with its SHA-256
 //!     pump send 127.0.0.1:4433 MIB         sends so much, waits for the answer, prints the seconds from call to answer
 //!
-//! CUBIC, windows and datagrams as between nodes on one machine; the keys are made for the run and nobody is checked.
+//! CUBIC, windows and datagrams as between nodes on one machine; nobody's key is checked.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -13,14 +13,16 @@ use std::time::Instant;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use custodia_format::key::SigningKey;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs as provider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+
+#[path = "../tests/support/identity.rs"]
+mod identity;
+use identity::Shows;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -43,7 +45,8 @@ async fn serve(address: SocketAddr) -> Outcome<()> {
     let tls = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth();
-    let mut tls = tls.with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity()?)));
+    let key = identity::certified(&provider::default_provider(), &key());
+    let mut tls = tls.with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
     tls.alpn_protocols = vec![PROTOCOL.to_vec()];
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(transport());
@@ -62,11 +65,7 @@ async fn serve(address: SocketAddr) -> Outcome<()> {
 }
 
 async fn send(address: SocketAddr, mib: usize) -> Outcome<()> {
-    let mut tls = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
+    let mut tls = identity::tls(provider::default_provider(), &rustls::version::TLS13, &key(), Shows::Nothing);
     tls.alpn_protocols = vec![PROTOCOL.to_vec()];
     let mut endpoint = endpoint(SocketAddr::new(address.ip(), 0), None)?;
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
@@ -123,56 +122,7 @@ fn endpoint(address: SocketAddr, server: Option<quinn::ServerConfig>) -> Outcome
     Ok(quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))?)
 }
 
-/// A key made for this run, shown as a raw public key (RFC 7250).
-fn identity() -> Outcome<Arc<CertifiedKey>> {
-    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-    let pair = Ed25519KeyPair::generate()?;
-    let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
-    let private = PrivateKeyDer::Pkcs8(pair.to_pkcs8v1()?.as_ref().to_vec().into());
-    let key = provider::default_provider().key_provider.load_private_key(private)?;
-    Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(public.as_ref().to_vec())], key)))
-}
-
-/// Takes whoever answers.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 alone".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+/// A key that stands for nobody.
+fn key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32])
 }
