@@ -149,6 +149,11 @@ pub(crate) fn is_own(node: &Node, row: &Row) -> bool {
     LedgerName::parse(&row.ledger).is_ok_and(|ledger| is_ours(node, &ledger))
 }
 
+/// The first of these answers that is of this kind and that a peer signed.
+pub(crate) fn of_peer<'a>(node: &Node, answers: &'a [Row], kind: &Kind) -> Option<&'a Row> {
+    answers.iter().find(|row| row.kind == kind.to_string() && !is_own(node, row))
+}
+
 /// The receipts and refusals that answer a release: whoever signed them, they end it.
 pub(crate) fn ends_of(node: &Node, release: &Hash) -> Result<Vec<Row>, Failure> {
     let ends = [Kind::Receipt.to_string(), Kind::Refusal.to_string()];

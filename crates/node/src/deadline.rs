@@ -137,8 +137,7 @@ fn body(
 ) -> Result<Option<Event>, Failure> {
     let Body::Release(released) = &statement.body else { return Ok(None) };
     let answers = node.index().answers(release)?;
-    let consignment =
-        answers.iter().find(|row| row.kind == Kind::Consignment.to_string() && !author::is_own(node, row));
+    let consignment = author::of_peer(node, &answers, &Kind::Consignment);
     let mut codes = vec![
         named(DEADLINE, &deadline.to_string())?,
         named("answer", if consignment.is_some() { "consignment" } else { "none" })?,

@@ -257,7 +257,7 @@ impl Host for Station {
         let now = edge::now();
         let peers = self.node.peers().all();
         let peer = peers.iter().find(|peer| peer.transport_keys(now).contains(key))?;
-        Some(Peer { root: peer.root, name: peer.name.clone() })
+        Some(peer.as_peer())
     }
 
     fn hello(&self, peer: &Peer) -> Result<Hello, Refused> {

@@ -22,7 +22,7 @@ use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::key::{KeyId, SigningKey};
 use custodia_format::kind::Kind;
-use custodia_net::{BindError, Endpoint, Host, Link, Peer, Refusal, Via};
+use custodia_net::{BindError, Endpoint, Host, Link, Refusal, Via};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -414,7 +414,7 @@ fn work(node: &Node, wishes: &Wishes, is_used_up: bool) -> Result<BTreeMap<KeyId
         }
     }
     for authority in node.peers().all() {
-        let peer = Peer { root: authority.root, name: authority.name.clone() };
+        let peer = authority.as_peer();
         let owed = owed(node, &peer)?;
         if !owed.is_empty() {
             let via = wishes.via(&authority.root, &[]);
@@ -442,9 +442,7 @@ pub(crate) fn open_releases(node: &Node) -> Result<BTreeMap<KeyId, Vec<Hash>>, F
 /// A release of ours, where its recipient has not consigned it.
 fn unannounced(node: &Node, release: Hash) -> Result<Option<Hash>, Failure> {
     let answers = node.index().answers(&release)?;
-    let is_consigned =
-        answers.iter().any(|row| row.kind == Kind::Consignment.to_string() && !author::is_own(node, row));
-    Ok((!is_consigned).then_some(release))
+    Ok(author::of_peer(node, &answers, &Kind::Consignment).is_none().then_some(release))
 }
 
 /// Whether a release of ours is over: the recipient's receipt or refusal is in our ledger.

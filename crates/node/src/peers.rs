@@ -15,6 +15,7 @@ use custodia_format::statement::Statement;
 use custodia_format::text::{Label, LedgerName, Time};
 use custodia_format::trust::TrustFile;
 use custodia_format::{Hash, limits};
+use custodia_net::Peer;
 
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -82,6 +83,11 @@ impl Peers {
 }
 
 impl Authority {
+    /// Who it is on the wire.
+    pub(crate) fn as_peer(&self) -> Peer {
+        Peer { root: self.root, name: self.name.clone() }
+    }
+
     /// An authority whose root key is believed, and of which nothing else is known.
     pub(crate) fn new(root: PublicKey, name: Label) -> Self {
         let root_id = root.key_id();

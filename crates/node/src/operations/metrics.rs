@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use custodia_format::checkpoint::cosignature_time;
-use custodia_net::{Peer, Refusal};
+use custodia_net::Refusal;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -63,7 +63,7 @@ fn queue(node: &Node, registry: &mut Registry) -> Result<(), Failure> {
     }
     let mut owed = 0_u64;
     for authority in node.peers().all() {
-        owed += host::owed(node, &Peer { root: authority.root, name: authority.name.clone() })?.len() as u64;
+        owed += host::owed(node, &authority.as_peer())?.len() as u64;
     }
     registry.register(
         "queue_packages",

@@ -326,7 +326,7 @@ pub(super) fn transfer(node: &Node, release: &Row) -> Result<Transfer, Failure> 
         return Err(Failure::new(Code::Internal, "A release is no release.").at(release.digest));
     };
     let answers = node.index().answers(&release.digest)?;
-    let of_peer = |kind: Kind| answers.iter().find(|row| row.kind == kind.to_string() && !author::is_own(node, row));
+    let of_peer = |kind: Kind| author::of_peer(node, &answers, &kind);
     let (receipt, refusal) = (of_peer(Kind::Receipt), of_peer(Kind::Refusal));
     let state = match (receipt, refusal, of_peer(Kind::Consignment)) {
         (Some(_), _, _) => TransferState::Received,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use custodia_format::key::KeyId;
-use custodia_net::{ConnectError, Link, Peer, Via};
+use custodia_net::{ConnectError, Link, Via};
 
 use super::Online;
 use crate::failure::{Code, Failure};
@@ -76,7 +76,7 @@ impl Online {
 
 /// Calls an authority at its addresses, the best first.
 pub(super) async fn connect(online: &Online, authority: &Authority, via: Via) -> Result<Link, Failure> {
-    let peer = Peer { root: authority.root, name: authority.name.clone() };
+    let peer = authority.as_peer();
     let keys = authority.transport_keys(edge::now());
     let mut failure = Failure::new(Code::PeerUnreachable, "The peer's card gives no address.")
         .at(&authority.name)

@@ -72,7 +72,7 @@ pub(super) fn read(
                 .safe("Nothing of it was taken.")
                 .next("custodia trust add CARD"));
         };
-        let peer = Peer { root: sender.root, name: sender.name.clone() };
+        let peer = sender.as_peer();
         let is_sealed = path.extension().is_some_and(|ending| ending == SEALED);
         *senders.entry(peer.root).or_default() |= is_sealed;
         reading.answer.volumes += 1;

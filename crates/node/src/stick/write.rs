@@ -171,7 +171,7 @@ impl<'a> Writing<'a> {
         reporter: &'a Reporter,
     ) -> Result<Self, Failure> {
         let station = Station::new(node.clone(), Arc::new(Watch::new()));
-        let to = Peer { root: peer.root, name: peer.name.clone() };
+        let to = peer.as_peer();
         let from = us(node)?;
         let releases = if onto.content { outbox::open_releases(node)?.remove(&peer.root) } else { None };
         let releases = releases.unwrap_or_default();
