@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::progress::Direction;
+use crate::progress::{Direction, Ended};
 
 /// Labels with their values.
 pub(crate) type Labels = Vec<(&'static str, String)>;
@@ -86,16 +86,15 @@ impl Default for Meters {
 impl Meters {
     /// Something happened in a session.
     pub(crate) fn handle(&self, event: &Event) {
-        match event {
-            Event::Sending { release, phase } => {
-                self.count_sending(release, phase);
-                self.count_end(Direction::Out, phase);
-            }
-            Event::Receiving { phase, .. } => self.count_end(Direction::In, phase),
-            Event::NotTaken { refused, .. } => {
-                self.not_taken.get_or_create(&vec![("code", format!("{:?}", refused.code))]).inc();
-            }
-            _ => {}
+        if let Event::NotTaken { refused, .. } = event {
+            self.not_taken.get_or_create(&vec![("code", format!("{:?}", refused.code))]).inc();
+        }
+        let Some((direction, release, phase)) = Direction::of(event) else { return };
+        if direction == Direction::Out {
+            self.count_sending(release, phase);
+        }
+        if let Some(ended) = Ended::of(phase) {
+            self.count_end(direction, ended);
         }
     }
 
@@ -130,15 +129,9 @@ impl Meters {
         }
     }
 
-    fn count_end(&self, direction: Direction, phase: &Phase) {
-        let (outcome, code) = match phase {
-            Phase::Receipted { .. } => ("received", String::new()),
-            Phase::Declined { .. } => ("declined", String::new()),
-            Phase::Failed(refused) => ("stopped", format!("{:?}", refused.code)),
-            _ => return,
-        };
-        let labels =
-            vec![("direction", direction.as_str().to_owned()), ("outcome", outcome.to_owned()), ("code", code)];
+    fn count_end(&self, direction: Direction, ended: Ended) {
+        let (outcome, code) = (ended.outcome.as_str().to_owned(), ended.code.unwrap_or_default());
+        let labels = vec![("direction", direction.as_str().to_owned()), ("outcome", outcome), ("code", code)];
         self.transfers_ended.get_or_create(&labels).inc();
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod journey;
 pub(crate) mod speed;
 
+use custodia_exchange::Phase as Wire;
 use serde::{Deserialize, Serialize};
 
 pub use journey::Direction;
@@ -112,6 +113,19 @@ pub struct Ended {
     /// Why it did not go on, as the wire has it (docs/spec/wire.md §7).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+}
+
+impl Ended {
+    /// How a phase of a session ends a transfer; none where it goes on.
+    pub(crate) fn of(phase: &Wire) -> Option<Self> {
+        let (outcome, statement, code) = match phase {
+            Wire::Receipted { receipt } => (Outcome::Received, Some(receipt), None),
+            Wire::Declined { refusal } => (Outcome::Declined, Some(refusal), None),
+            Wire::Failed(refused) => (Outcome::Stopped, None, Some(format!("{:?}", refused.code))),
+            _ => return None,
+        };
+        Some(Self { outcome, statement: statement.map(ToString::to_string), code })
+    }
 }
 
 /// What came of a transfer.

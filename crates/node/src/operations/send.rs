@@ -231,8 +231,7 @@ fn deliver(node: &Node, online: &Online, peer: &KeyId, release: &Hash, reporter:
         // A session may have shown that this ledger is behind, or a disk have failed: no receipt could be logged any more.
         node.may_sign()?;
         let answers = node.index().answers(release)?;
-        let of_peer =
-            |kind: Kind| answers.iter().find(|row| row.kind == kind.to_string() && !author::is_own(node, row));
+        let of_peer = |kind: Kind| author::of_peer(node, &answers, &kind);
         if let Some(row) = of_peer(Kind::Receipt) {
             let receipt = Some(row.digest.to_string());
             let ended = Ended { outcome: Outcome::Received, statement: receipt, code: None };
@@ -294,6 +293,7 @@ const fn note(phase: &Moved) -> Option<&'static str> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Handle, Failure> {
+/// The runtime that this thread belongs to.
+pub(super) fn runtime() -> Result<tokio::runtime::Handle, Failure> {
     tokio::runtime::Handle::try_current().map_err(|error| Failure::new(Code::Internal, error.to_string()))
 }

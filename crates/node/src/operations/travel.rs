@@ -11,6 +11,7 @@ use custodia_format::key::KeyId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::send::runtime;
 use crate::api::{Direction, Ended, Operation, Outcome, Phase, Progress, Reporter};
 use crate::failure::{Code, Failure};
 use crate::outbox::Online;
@@ -123,25 +124,19 @@ impl Operation for QueueWatch {
 }
 
 fn watch(node: &Arc<Node>, online: &Online, reporter: &Reporter) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Handle::try_current().map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+    let runtime = runtime()?;
+    let note = |peer: &KeyId, note: String| {
+        let peer = node.peers().rooted(peer).map(|peer| peer.name.to_string());
+        reporter.progress(Progress { peer, ..Progress::note(Phase::Send, note) });
+    };
     let mut news = online.watch().listen();
     let mut travels = Travels::new(node, online.watch());
     let mut told = Instant::now();
     while !reporter.is_abandoned() {
         match runtime.block_on(tokio::time::timeout(TELL_EVERY, news.recv())) {
             Ok(Ok(News::Session(event))) => tell(&mut travels, &event, reporter),
-            Ok(Ok(News::Attempt(peer, failure, seconds))) => {
-                let name = node.peers().rooted(&peer).map(|peer| peer.name.to_string());
-                let mut note = Progress::note(Phase::Send, format!("{failure} Next try in {seconds} s."));
-                note.peer = name;
-                reporter.progress(note);
-            }
-            Ok(Ok(News::Detour(peer, why))) => {
-                let mut note = Progress::note(Phase::Send, format!("By another road: {why}."));
-                note.peer = node.peers().rooted(&peer).map(|peer| peer.name.to_string());
-                reporter.progress(note);
-            }
+            Ok(Ok(News::Attempt(peer, failure, seconds))) => note(&peer, format!("{failure} Next try in {seconds} s.")),
+            Ok(Ok(News::Detour(peer, why))) => note(&peer, format!("By another road: {why}.")),
             Err(_) | Ok(Err(RecvError::Lagged(_))) => {}
             Ok(Err(RecvError::Closed)) => break,
         }
@@ -160,19 +155,11 @@ fn watch(node: &Arc<Node>, online: &Online, reporter: &Reporter) -> Result<(), F
 }
 
 fn tell(travels: &mut Travels<'_>, event: &Event, reporter: &Reporter) {
-    let (direction, release, phase) = match event {
-        Event::Sending { release, phase } => (Direction::Out, release, phase),
-        Event::Receiving { release, phase } => (Direction::In, release, phase),
-        _ => return,
-    };
-    let (outcome, statement, code) = match phase {
-        Moved::Receipted { receipt } => (Outcome::Received, Some(receipt), None),
-        Moved::Declined { refusal } => (Outcome::Declined, Some(refusal), None),
-        Moved::Failed(refused) => (Outcome::Stopped, None, Some(format!("{:?}", refused.code))),
+    let Some((direction, release, phase)) = Direction::of(event) else { return };
+    match (Ended::of(phase), phase) {
+        (Some(ended), _) => reporter.progress(travels.ended(direction, release, ended)),
         // What only counts up is told with everything, once a second.
-        Moved::Content { .. } => return,
-        _ => return reporter.progress_of(travels.progress(direction, release)),
-    };
-    let ended = Ended { outcome, statement: statement.map(Hash::to_string), code };
-    reporter.progress(travels.ended(direction, release, ended));
+        (None, Moved::Content { .. }) => {}
+        (None, _) => reporter.progress_of(travels.progress(direction, release)),
+    }
 }

@@ -27,6 +27,16 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Which way the package goes that an event of a session is about, with its release and what happened; none where it is
+    /// about none.
+    pub(crate) const fn of(event: &Event) -> Option<(Self, &Hash, &Wire)> {
+        match event {
+            Event::Sending { release, phase } => Some((Self::Out, release, phase)),
+            Event::Receiving { release, phase } => Some((Self::In, release, phase)),
+            _ => None,
+        }
+    }
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -133,12 +143,8 @@ pub(crate) struct Journeys {
 impl Journeys {
     /// Something happened in a session with this peer.
     pub(crate) fn handle(&mut self, peer: KeyId, event: &Event, now: Instant) {
-        let (direction, release, phase) = match event {
-            Event::Sending { release, phase } => (Direction::Out, *release, phase),
-            Event::Receiving { release, phase } => (Direction::In, *release, phase),
-            _ => return,
-        };
-        let key = (direction, release);
+        let Some((direction, release, phase)) = Direction::of(event) else { return };
+        let key = (direction, *release);
         match phase {
             Wire::Receipted { .. } | Wire::Declined { .. } => {
                 self.journeys.remove(&key);
