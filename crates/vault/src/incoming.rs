@@ -32,7 +32,9 @@ use counters::Travelled;
 use state::State;
 
 /// Transfers that stay open while nobody holds them: somebody asks how far they are, or a link comes back.
-const IDLE: usize = 16;
+const IDLE: usize = 64;
+/// Records of all these transfers together: what they take in memory.
+const IDLE_RECORDS: u64 = 1 << 18;
 
 /// The transfer of one release, as this process has it open; `None` until somebody opens it.
 pub(crate) type Slot = Arc<Mutex<Option<Arc<Incoming>>>>;
@@ -65,22 +67,30 @@ impl Vault {
         Ok(incoming)
     }
 
-    /// Closes transfers that nobody holds, but for a few: they can be begun and never ended, and each takes memory. What was
-    /// proven is recorded by whoever let go of it; the next opening reads it.
+    /// Closes transfers that nobody holds, but for a few: they can be begun and never ended, and each takes memory. What is
+    /// proven is recorded first; the next opening reads it.
     fn close_idle(&self) {
+        let mut unrecorded = Vec::new();
         let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut idle = 0;
+        let (mut idle, mut records) = (0, 0);
         transfers.retain(|_, slot| {
             let Ok(mut open) = slot.try_lock() else { return true };
-            if open.as_ref().is_some_and(|incoming| Arc::strong_count(incoming) == 1) {
+            if let Some(incoming) = open.as_ref().filter(|incoming| Arc::strong_count(incoming) == 1) {
                 idle += 1;
-                if idle > IDLE {
-                    *open = None;
+                records += incoming.state.contents.records();
+                match (idle > IDLE || records > IDLE_RECORDS, incoming.state.has_unrecorded()) {
+                    (true, false) => *open = None,
+                    // It has all of its content perhaps, and waits for its receipt.
+                    (true, true) => unrecorded.push(incoming.clone()),
+                    (false, _) => {}
                 }
             }
             // A slot that somebody has in hand must stay the only one of its release.
             open.is_some() || Arc::strong_count(slot) > 1
         });
+        drop(transfers);
+        // Those are closed another time. What this fails with is kept in the transfer, and told to whoever opens it next.
+        unrecorded.iter().for_each(|incoming| drop(incoming.state.record()));
     }
 
     /// Transfers that this process has open, whoever holds them.
@@ -320,6 +330,28 @@ impl Drop for Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_proven_and_not_recorded_is_not_let_go_of_with_an_idle_transfer() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(folder.path()).unwrap();
+        let of = |n: usize| Hash::of(&n.to_be_bytes());
+        let item = |n: usize| {
+            let sha256 = Hash::of(format!("item {n}").as_bytes());
+            vec![ItemPlan { record: 0, size: format!("item {n}").len() as u64, sha256, midstates: midstates_root(&[]) }]
+        };
+        // More than may stay idle, each with everything that it wants, none recorded, each waiting for its receipt.
+        let count = 3 * IDLE;
+        for n in 0..count {
+            let transfer = vault.transfer(&of(n), || Ok(item(n))).unwrap();
+            transfer.take_chunk(0, 0, format!("item {n}").as_bytes()).unwrap();
+        }
+        for n in 0..count {
+            let transfer = vault.transfer(&of(n), || Ok(item(n))).unwrap();
+            assert_eq!(transfer.missing(0, 0, 1).unwrap(), [], "of transfer {n} nothing is asked for again");
+            transfer.finish().unwrap();
+        }
+    }
 
     #[test]
     fn transfers_that_nobody_holds_do_not_stay_open_without_end() {

@@ -20,16 +20,16 @@ impl State {
     pub(super) fn record(&self) -> Result<(), IncomingError> {
         let finished = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_usable()?;
-        self.begin_recording();
+        let bytes = self.begin_recording();
         // The bits first, then the list: whatever these bits speak of is on the list, or was synced before.
         let proven = self.proven.snapshot();
         let unsynced = self.take_unsynced();
-        if *finished == Finished::Yes || (unsynced.is_empty() && proven == self.recorded.snapshot()) {
-            return Ok(());
+        if *finished == Finished::No && !(unsynced.is_empty() && proven == self.recorded.snapshot()) {
+            self.sync_contents(&unsynced).inspect_err(|error| self.raise_doubt(error))?;
+            have::write(self.files.folder(), self.contents.digest(), self.contents.chunks(), &proven)?;
+            self.recorded.add(&proven);
         }
-        self.sync_contents(&unsynced).inspect_err(|error| self.raise_doubt(error))?;
-        have::write(self.files.folder(), self.contents.digest(), self.contents.chunks(), &proven)?;
-        self.recorded.add(&proven);
+        self.end_recording(bytes);
         Ok(())
     }
 

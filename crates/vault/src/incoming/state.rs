@@ -23,7 +23,7 @@ const RECORD_BYTES: u64 = 64 << 20;
 /// A recording begins after so long.
 const RECORD_TIME: Duration = Duration::from_secs(5);
 /// With so many bytes unrecorded whoever brings more waits for the disk.
-const LAG_BYTES: u64 = 4 * RECORD_BYTES;
+const LAG_BYTES: u64 = 5 * RECORD_BYTES;
 /// Chunks whose failures are counted by themselves; a sender of noise must not fill our memory.
 const FAILING: usize = 1024;
 
@@ -52,7 +52,7 @@ pub(super) struct State {
     pub(super) midstates: Shelf,
     /// Contents that were written to since the last recording.
     unsynced: Mutex<Vec<u32>>,
-    /// Bytes proven since the last recording began.
+    /// Bytes that are proven and not recorded, at least until a recording that began after they were is over.
     unrecorded_bytes: AtomicU64,
     last_recording: Mutex<Instant>,
     /// Held by whoever records or finishes.
@@ -210,7 +210,8 @@ impl State {
         if !self.proven.set(bit) {
             return Taken::Again;
         }
-        self.unrecorded_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // After the bit: a recording that counts these bytes sees it.
+        self.unrecorded_bytes.fetch_add(bytes, Ordering::AcqRel);
         Taken::New
     }
 
@@ -241,9 +242,20 @@ impl State {
         self.unrecorded_bytes.load(Ordering::Relaxed) >= LAG_BYTES
     }
 
-    pub(super) fn begin_recording(&self) {
-        self.unrecorded_bytes.store(0, Ordering::Relaxed);
+    /// Says how many bytes this recording takes with it.
+    pub(super) fn begin_recording(&self) -> u64 {
         *self.last_recording.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.unrecorded_bytes.load(Ordering::Acquire)
+    }
+
+    /// So many bytes are recorded, or need not be.
+    pub(super) fn end_recording(&self, bytes: u64) {
+        self.unrecorded_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Whether something is proven and not recorded.
+    pub(super) fn has_unrecorded(&self) -> bool {
+        self.unrecorded_bytes.load(Ordering::Acquire) > 0
     }
 
     /// Whether anything may still be done here.
