@@ -19,7 +19,7 @@ use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::keys::{self, Passphrase};
 use crate::operations::Decider;
-use crate::witness::{self, Whose};
+use crate::witness::Whose;
 use crate::{edge, views};
 
 /// What is to be said, without what the desk adds.
@@ -179,8 +179,8 @@ fn newest_card(node: &Node) -> Result<Option<Hash>, Failure> {
 /// The newest note of our ledger that was cosigned, as its digest.
 fn bound(node: &Node, by: BoundBy) -> Option<Hash> {
     let notes = match by {
-        BoundBy::Reader(peer) => witness::of_peer(node.home(), &peer, Whose::Ours),
-        BoundBy::Anybody => witness::ours(node.home()),
+        BoundBy::Reader(peer) => node.notes().of_peer(&peer, Whose::Ours),
+        BoundBy::Anybody => node.notes().ours(),
     };
     notes.last().map(|note| note.digest)
 }

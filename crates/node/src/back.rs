@@ -73,7 +73,7 @@ pub(crate) fn list(node: &Node, peer: &KeyId) -> Result<Vec<Lost>, Failure> {
             named.extend(statement.head.not_before);
         }
     }
-    let notes = witness::of_peer(node.home(), peer, Whose::Ours);
+    let notes = node.notes().of_peer(peer, Whose::Ours);
     list.extend(notes.iter().filter(|note| named.contains(&note.digest)).map(|note| Lost::Note(note.digest)));
     Ok(list)
 }
@@ -117,8 +117,8 @@ impl Reader<'_> {
                 Ok(signed.map(|(signed, _)| host::document_of(&signed)))
             }
             Lost::Note(digest) => {
-                let mut notes = witness::of_peer(node.home(), peer, Whose::Ours).into_iter();
-                let note = notes.find(|note| note.digest == *digest);
+                let notes = node.notes().of_peer(peer, Whose::Ours);
+                let note = notes.iter().find(|note| note.digest == *digest);
                 Ok(note.map(|note| note.read()).transpose()?.map(|note| note.print().into_bytes()))
             }
         }
@@ -224,7 +224,7 @@ fn take_note(node: &Node, peer: &KeyId, bytes: &[u8]) -> Result<(), Failure> {
     let vkey = vkey.ok_or_else(|| refuse(ledger.to_string()))?;
     check_ledger_signature(&note, &vkey).map_err(|error| refuse(error.to_string()))?;
     match cosignature_time(&note, &witness::own_vkey(node)?) {
-        Ok(Some(_)) => witness::keep(node.home(), peer, Whose::Theirs, &note),
+        Ok(Some(_)) => node.notes().keep(peer, Whose::Theirs, &note),
         Ok(None) => Err(refuse("no line of ours".to_owned())),
         Err(error) => Err(refuse(error.to_string())),
     }

@@ -16,7 +16,7 @@ use crate::claims::{Claims, IsShown};
 use crate::failure::{Code, Failure};
 use crate::host::refused;
 use crate::peers::Authority;
-use crate::witness::{self, At, Whose};
+use crate::witness::{self, At, Filed, Whose};
 use crate::{Node, evidence};
 
 /// What this peer may need of what we know, the most useful first: of its own ledgers, of ours, of others'.
@@ -43,8 +43,9 @@ pub(crate) fn tell(node: &Node, reader: &KeyId) -> Result<Vec<Vec<u8>>, Failure>
 
 /// Of our ledger: the newest note that this reader cosigned, then the newest of everybody else, each text once.
 fn of_ours(node: &Node, reader: &KeyId) -> Result<Vec<Note>, Failure> {
-    let mut all = witness::ours(node.home());
-    all.retain(|filed| filed.at.generation == node.config().ledger.generation);
+    let ours = node.notes().ours();
+    let of_this_ledger = |filed: &&Filed| filed.at.generation == node.config().ledger.generation;
+    let all: Vec<&Filed> = ours.iter().filter(of_this_ledger).collect();
     let mut chosen: Vec<At> = Vec::new();
     let readers = all.iter().rev().find(|filed| filed.by == *reader);
     for filed in readers.into_iter().chain(all.iter().rev()) {
@@ -53,7 +54,7 @@ fn of_ours(node: &Node, reader: &KeyId) -> Result<Vec<Note>, Failure> {
             chosen.push(filed.at);
         }
     }
-    chosen.into_iter().filter_map(|at| witness::joined(&all, at, node.ledger_vkey()).transpose()).collect()
+    chosen.into_iter().filter_map(|at| witness::joined(&ours, at, node.ledger_vkey()).transpose()).collect()
 }
 
 /// Of a peer's ledger: what we witnessed last, then what others told of it, newest first, each text once.
@@ -123,7 +124,7 @@ pub(crate) fn confront(node: &Node, peer: &KeyId, note: &Note) -> Result<(), Ref
         Ok(Health::RolledBack { why }) => {
             tracing::error!(why, "a peer holds a checkpoint of this ledger that is ahead");
             // The next generation begins after it.
-            witness::keep(node.home(), peer, Whose::Ours, note).map_err(refused)?;
+            node.notes().keep(peer, Whose::Ours, note).map_err(refused)?;
             Err(WireCode::RolledBack.into())
         }
         Ok(_) | Err(_) => Ok(()),
@@ -140,7 +141,7 @@ fn hear_of_ours(node: &Node, peer: &Peer, note: &Note, keys: &[Known]) -> Result
     let at = At::of(note).map_err(refused)?;
     for (whose, key) in keys {
         let (Some(whose), Some(line)) = (whose, note.lines.iter().find(|line| key.is_of(line))) else { continue };
-        let known = witness::of_peer(node.home(), whose, Whose::Ours);
+        let known = node.notes().of_peer(whose, Whose::Ours);
         let mut known = known.iter().filter(|filed| filed.at == at);
         // One line of a key on one text is enough: what a peer says twice fills no disk.
         if known.any(|filed| filed.read().is_ok_and(|note| note.lines.iter().any(|line| key.is_of(line)))) {
@@ -150,7 +151,7 @@ fn hear_of_ours(node: &Node, peer: &Peer, note: &Note, keys: &[Known]) -> Result
         let mut kept = Note { text: note.text.clone(), lines };
         kept.sort(own);
         if matches!(cosignature_time(&kept, key), Ok(Some(_))) {
-            witness::keep(node.home(), whose, Whose::Ours, &kept).map_err(refused)?;
+            node.notes().keep(whose, Whose::Ours, &kept).map_err(refused)?;
         }
     }
     Ok(())
@@ -213,7 +214,7 @@ fn relearn(node: &Node, owner: &Authority, ledger: &Vkey, note: &Note, size: u64
     let lines = note.lines.iter().filter(|line| ledger.is_of(line) || own.is_of(line)).cloned().collect();
     let mut kept = Note { text: note.text.clone(), lines };
     kept.sort(ledger);
-    witness::keep(node.home(), &owner.root, Whose::Theirs, &kept)
+    node.notes().keep(&owner.root, Whose::Theirs, &kept)
 }
 
 /// The note with the ledger's line and those of authorities that we know, and who these are. None when a line of a known key
@@ -232,6 +233,6 @@ fn counting(mut note: Note, ledger: &Vkey, keys: &[Known]) -> Option<(Note, Vec<
 
 /// The notes of a peer's ledgers of this size that we cosigned.
 fn filed_at(node: &Node, peer: &Authority, size: u64) -> Result<Vec<Note>, Failure> {
-    let filed = witness::of_peer(node.home(), &peer.root, Whose::Theirs);
+    let filed = node.notes().of_peer(&peer.root, Whose::Theirs);
     filed.iter().filter(|filed| filed.at.size == size).map(witness::Filed::read).collect()
 }

@@ -264,7 +264,7 @@ impl Host for Station {
         let (envelope, _) = own_card(&self.node).map_err(refused)?;
         let authority = self.authority(peer)?;
         let newest = self.node.ledger().checkpoint();
-        let held = witness::of_peer(self.node.home(), &peer.root, Whose::Theirs);
+        let held = self.node.notes().of_peer(&peer.root, Whose::Theirs);
         let held_checkpoint = match held.last() {
             None => Vec::new(),
             Some(filed) => filed.read().map_err(refused)?.print().into_bytes(),
@@ -415,7 +415,7 @@ impl Host for Station {
     fn settled(&self, peer: &Peer, digest: &Hash) -> Result<(), Refused> {
         let sent = self.sent_under.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer.root, *digest));
         // Settled for good only when the peer can show it under a checkpoint that it has cosigned itself, or never will.
-        let notes = witness::of_peer(self.node.home(), &peer.root, Whose::Ours);
+        let notes = self.node.notes().of_peer(&peer.root, Whose::Ours);
         let current = self.node.config().ledger.generation;
         let for_good = |under: At| under.generation != current || notes.iter().any(|note| note.at == under);
         if sent.is_some_and(for_good) {

@@ -24,7 +24,8 @@ use crate::packages::Summaries;
 use crate::peers::Peers;
 use crate::scrub::Rest;
 use crate::time_stamps::Stamping;
-use crate::{keys, receive, views, witness};
+use crate::witness::{self, Notes};
+use crate::{keys, receive, views};
 
 /// An open node. One process at a time holds one.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Node {
     vault: Vault,
     index: Index,
     peers: Peers,
+    /// The cosigned checkpoints on file.
+    notes: Notes,
     witnessed: WitnessMemory,
     /// Held while a checkpoint of another ledger is judged against all that is known of it.
     judging: Mutex<()>,
@@ -75,7 +78,8 @@ impl Node {
         let key = keys::read(home, keys::LEDGER)?;
         let ledger = Arc::new(Ledger::open_paced(Folder::open(home.path())?, &config.ledger.to_string(), key, pace())?);
         let vault = Vault::open(home.path())?;
-        witness::confront(home, &ledger);
+        let notes = Notes::of(home);
+        witness::confront(&notes, &ledger);
         let index = views::open(home, &ledger)?;
         let peers = Peers::open(home, &read_trust(home)?)?;
         let node = Self {
@@ -86,6 +90,7 @@ impl Node {
             vault,
             index,
             peers,
+            notes,
             witnessed: WitnessMemory::new(Folder::open(home.path())?),
             judging: Mutex::new(()),
             heard: Heard::default(),
@@ -114,6 +119,11 @@ impl Node {
     /// Its folder.
     pub const fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// The cosigned checkpoints on file.
+    pub(crate) const fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// What its owner decided.

@@ -80,7 +80,7 @@ pub(crate) fn ours(
 /// Whether a statement of ours can no longer be shown to be logged: nobody had seen it when its ledger ended.
 pub(crate) fn is_lost(node: &Node, row: &Row) -> Result<bool, Failure> {
     let current = row.ledger == node.config().ledger.to_string();
-    Ok(!current && ours(node, row, &witness::ours(node.home()), Under::Quorum(0))?.is_none())
+    Ok(!current && ours(node, row, &node.notes().ours(), Under::Quorum(0))?.is_none())
 }
 
 /// The notes of a generation that cover an entry. One that is ahead of its ledger is kept as a warning; nothing leads to it.
@@ -139,7 +139,7 @@ pub(crate) fn signed(node: &Node, row: &Row, reader: &KeyId) -> Result<(Signed, 
     let not_here = |what: &str| Failure::new(Code::UnknownStatement, what).at(row.digest);
     let envelope =
         node.envelope(&row.digest)?.ok_or_else(|| not_here("The envelope of this statement is not here."))?;
-    let (proof, at) = ours(node, row, &witness::ours(node.home()), Under::Reader(reader))?
+    let (proof, at) = ours(node, row, &node.notes().ours(), Under::Reader(reader))?
         .ok_or_else(|| not_here("The ledger that this statement was said in ended before it could prove it."))?;
     Ok((Signed { envelope, tlog_proof: proof.print().into_bytes() }, at))
 }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_earliest_checkpoint_with_enough_cosigners_is_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::new(folder.path());
+        let on_file = witness::Notes::of(&Home::new(folder.path()));
         let key = custodia_format::key::SigningKey::from_seed(&[3; 32]);
         let vkey = custodia_format::note::Vkey::new("a/b/1", custodia_format::note::KeyType::Ed25519, key.public());
         let peers = [1, 2, 3].map(|n: u8| KeyId(Hash::of(&[n])));
@@ -211,10 +211,10 @@ mod tests {
                 let witness = custodia_format::key::SigningKey::from_seed(&seed);
                 let line = custodia_format::checkpoint::cosign(&note.text, "w", &witness, 1 + at as u64);
                 note.lines.push(line.unwrap());
-                witness::keep(&home, &peers[at], witness::Whose::Ours, &note).unwrap();
+                on_file.keep(&peers[at], witness::Whose::Ours, &note).unwrap();
             }
         }
-        let notes = witness::ours(&home);
+        let notes = on_file.ours();
         let of = |covering: u64, quorum| {
             let covering: Vec<&Filed> = notes.iter().filter(|note| note.at.size >= covering).collect();
             earliest(&covering, quorum).map(|(at, _)| at.size)

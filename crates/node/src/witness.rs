@@ -1,121 +1,40 @@
 //! Checkpoint notes that somebody cosigned: ours by peers, and peers' by us.
 //!
-//! They are what bounds time in a proof, so each is kept as the very bytes that statements name, under the peer's
-//! folder: `cosigned/` holds notes of our ledger with that peer's line, `witnessed/` notes of the peer's ledger with
-//! ours. A name is `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. What we
-//! cosigned last is the ledger crate's `WitnessMemory`, which decides together with what others told ([`crate::claims`]);
-//! these files are what was said of it.
+//! They are what bounds time in a proof, so each is kept ([`Notes`]). What we cosigned last is the ledger crate's
+//! `WitnessMemory`, which decides together with what others told ([`crate::claims`]); the notes are what was said of it.
 
-use std::path::{Path, PathBuf};
+mod notes;
+
 use std::sync::Arc;
 
 use custodia_exchange::{AddCheckpoint, Cosigned};
 use custodia_format::checkpoint::{self, Checkpoint, SignedCheckpoint, check_ledger_signature, cosignature_time};
 use custodia_format::key::KeyId;
+use custodia_format::limits;
 use custodia_format::note::{KeyType, Note, SignatureLine, Vkey};
 use custodia_format::text::{LedgerName, Time};
-use custodia_format::{Hash, limits};
 use custodia_ledger::{Ledger, WitnessError, continues};
 
 use crate::claims::Claims;
 use crate::failure::{Code, Failure};
-use crate::home::{self, Home};
 use crate::peers::Authority;
 use crate::{Node, edge, evidence, keys};
 
-/// Which of the two folders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// Notes of our ledger that the peer cosigned.
-    Ours,
-    /// Notes of the peer's ledger that we cosigned.
-    Theirs,
-}
-
-/// Which checkpoint of a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct At {
-    /// The generation in the ledger's name.
-    pub(crate) generation: u32,
-    /// Entries that it covers.
-    pub(crate) size: u64,
-}
-
-impl At {
-    /// That of a note.
-    pub(crate) fn of(note: &Note) -> Result<Self, Failure> {
-        let Checkpoint { origin, size, .. } = Checkpoint::parse_text(&note.text)?;
-        Ok(Self { generation: LedgerName::parse(&origin)?.generation, size })
-    }
-}
-
-/// A note on file: which checkpoint it is, its digest, and in whose folder it lies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Filed {
-    /// The generation and size of its checkpoint.
-    pub(crate) at: At,
-    /// SHA-256 of the whole note.
-    pub(crate) digest: Hash,
-    /// The authority whose cosignature it carries, or whose ledger it is of.
-    pub(crate) by: KeyId,
-    path: PathBuf,
-}
-
-impl Filed {
-    /// Reads the note.
-    pub(crate) fn read(&self) -> Result<Note, Failure> {
-        let bytes = home::read_file(&self.path, limits::NOTE_BYTES as u64)?.unwrap_or_default();
-        Ok(Note::parse(&bytes)?)
-    }
-}
-
-/// Keeps a note durably; keeping it again changes nothing.
-pub(crate) fn keep(home: &Home, peer: &KeyId, whose: Whose, note: &Note) -> Result<(), Failure> {
-    let At { generation, size } = At::of(note)?;
-    let path = folder(home, peer, whose).join(format!("{generation:09}-{size:020}-{}", note.digest()));
-    if path.is_file() {
-        return Ok(());
-    }
-    home::write_durably(&path, note.print().as_bytes())
-}
+pub(crate) use notes::{At, Filed, Notes, Whose, peers};
 
 /// Holds the ledger against the newest note of it that anybody cosigned: one that is ahead of it, or of another past, means
 /// that this disk is an older copy.
-pub(crate) fn confront(home: &Home, ledger: &Ledger) {
-    if let Some(note) = ours(home).last().and_then(|newest| newest.read().ok()) {
+pub(crate) fn confront(notes: &Notes, ledger: &Ledger) {
+    if let Some(note) = notes.ours().last().and_then(|newest| newest.read().ok()) {
         // What this ledger did not sign says nothing about it.
         let _ = ledger.confront(note);
     }
 }
 
-/// The notes that one peer and we share, by generation and size.
-pub(crate) fn of_peer(home: &Home, peer: &KeyId, whose: Whose) -> Vec<Filed> {
-    let mut notes: Vec<Filed> = std::fs::read_dir(folder(home, peer, whose))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let mut parts = name.to_str()?.splitn(3, '-');
-            let at = At { generation: parts.next()?.parse().ok()?, size: parts.next()?.parse().ok()? };
-            Some(Filed { at, digest: Hash::from_hex(parts.next()?)?, by: *peer, path: entry.path() })
-        })
-        .collect();
-    notes.sort();
-    notes
-}
-
-/// The notes of our ledger that anybody cosigned, by generation and size.
-pub(crate) fn ours(home: &Home) -> Vec<Filed> {
-    let mut notes: Vec<Filed> = peers(home).iter().flat_map(|peer| of_peer(home, peer, Whose::Ours)).collect();
-    notes.sort();
-    notes
-}
-
 /// Whether a peer has cosigned our newest checkpoint.
 pub(crate) fn has_newest(node: &Node, peer: &KeyId) -> bool {
     let newest = At { generation: node.config().ledger.generation, size: node.ledger().size() };
-    of_peer(node.home(), peer, Whose::Ours).last().is_some_and(|filed| filed.at >= newest)
+    node.notes().of_peer(peer, Whose::Ours).last().is_some_and(|filed| filed.at >= newest)
 }
 
 /// Adds to a note what others cosigned of the same text: each key once, its earliest time.
@@ -136,25 +55,6 @@ pub(crate) fn joined(notes: &[Filed], at: At, ledger: &Vkey) -> Result<Option<No
     let mut note = first.clone();
     join(&mut note, others, ledger);
     Ok(Some(note))
-}
-
-/// Everybody who has a folder.
-pub(crate) fn peers(home: &Home) -> Vec<KeyId> {
-    let mut peers: Vec<KeyId> = std::fs::read_dir(home.path().join("peers"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str().and_then(Hash::from_hex).map(KeyId))
-        .collect();
-    peers.sort();
-    peers
-}
-
-fn folder(home: &Home, peer: &KeyId, whose: Whose) -> PathBuf {
-    home.peer(peer).join(match whose {
-        Whose::Ours => Path::new("cosigned"),
-        Whose::Theirs => Path::new("witnessed"),
-    })
 }
 
 /// Our own witness key.
@@ -223,7 +123,7 @@ pub(crate) fn cosign_at(node: &Node, peer: &Authority, add: &AddCheckpoint, now:
     };
     let (size, note) = (signed.checkpoint().size, signed.note());
     let own = own_vkey(node)?;
-    for filed in of_peer(node.home(), &peer.root, Whose::Theirs).iter().rev().filter(|filed| filed.at.size == size) {
+    for filed in node.notes().of_peer(&peer.root, Whose::Theirs).iter().rev().filter(|filed| filed.at.size == size) {
         // The same checkpoint again: the same cosignature again.
         let kept = filed.read()?;
         if let Some(line) = kept.lines.iter().find(|line| kept.text == note.text && own.is_of(line)) {
@@ -238,7 +138,7 @@ pub(crate) fn cosign_at(node: &Node, peer: &Authority, add: &AddCheckpoint, now:
     let lines = note.lines.iter().filter(|line| vkey.is_of(line)).cloned().chain([line]).collect();
     let mut kept = Note { text: note.text.clone(), lines };
     kept.sort(vkey);
-    keep(node.home(), &peer.root, Whose::Theirs, &kept)?;
+    node.notes().keep(&peer.root, Whose::Theirs, &kept)?;
     Ok(reply)
 }
 
@@ -302,7 +202,7 @@ fn judge(node: &Node, peer: &Authority, vkey: &Vkey, add: &AddCheckpoint, note: 
 
 /// What we witnessed last as the note that we cosigned, where it is here: its time is ours.
 fn as_cosigned(node: &Node, peer: &Authority, last: &SignedCheckpoint) -> Result<Note, Failure> {
-    let kept = of_peer(node.home(), &peer.root, Whose::Theirs);
+    let kept = node.notes().of_peer(&peer.root, Whose::Theirs);
     let kept = kept.iter().rev().filter(|filed| filed.at.size == last.checkpoint().size).map(Filed::read);
     let kept = kept.collect::<Result<Vec<_>, _>>()?.into_iter().find(|note| note.text == last.note().text);
     Ok(kept.unwrap_or_else(|| last.note().clone()))
@@ -353,7 +253,7 @@ pub(crate) fn keep_cosignatures(node: &Node, peer: &Authority, note: &[u8], line
         kept.sort(own);
         let valid = peer.witness_keys().any(|key| matches!(cosignature_time(&kept, key), Ok(Some(_))));
         if valid {
-            keep(node.home(), &peer.root, Whose::Ours, &kept)?;
+            node.notes().keep(&peer.root, Whose::Ours, &kept)?;
         }
     }
     Ok(())

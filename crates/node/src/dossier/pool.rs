@@ -127,7 +127,7 @@ impl Pool {
         let mut rows = node.index().of_package(root)?;
         rows.extend(author::own_cards(node)?);
         rows.extend(author::own_of_kind(node, &Kind::Meeting)?);
-        let (notes, quorum) = (witness::ours(node.home()), node.trust()?.quorum);
+        let (notes, quorum) = (node.notes().ours(), node.trust()?.quorum);
         for row in rows {
             let Some(envelope) = node.envelope(&row.digest)? else { continue };
             let proof = if author::is_own(node, &row) {
@@ -195,7 +195,7 @@ impl Pool {
         let named: HashSet<Hash> = self.parts.values().filter_map(|part| part.statement.head.not_before).collect();
         for peer in witness::peers(node.home()) {
             for whose in [Whose::Ours, Whose::Theirs] {
-                for filed in witness::of_peer(node.home(), &peer, whose) {
+                for filed in node.notes().of_peer(&peer, whose).iter() {
                     if named.contains(&filed.digest) && !self.notes.contains_key(&filed.digest) {
                         self.notes.insert(filed.digest, filed.read()?);
                     }
@@ -211,7 +211,7 @@ impl Pool {
         let mut witnessed: HashMap<String, Vec<Note>> = HashMap::new();
         let sizes: HashSet<u64> = self.parts.values().filter_map(|part| size_of(part.proof.as_ref()?)).collect();
         for peer in witness::peers(node.home()) {
-            for filed in witness::of_peer(node.home(), &peer, Whose::Theirs) {
+            for filed in node.notes().of_peer(&peer, Whose::Theirs).iter() {
                 if sizes.contains(&filed.at.size) {
                     let note = filed.read()?;
                     witnessed.entry(note.text.clone()).or_default().push(note);

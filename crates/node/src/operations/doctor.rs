@@ -100,7 +100,7 @@ fn clock(node: &Node) -> Result<Check, Failure> {
     let now = edge::now();
     let mut newest = None;
     for peer in node.peers().all() {
-        let Some(filed) = witness::of_peer(node.home(), &peer.root, Whose::Ours).pop() else { continue };
+        let Some(filed) = node.notes().of_peer(&peer.root, Whose::Ours).last().cloned() else { continue };
         let note = filed.read()?;
         for key in peer.witness_keys() {
             if let Ok(Some(time)) = custodia_format::checkpoint::cosignature_time(&note, key) {

@@ -16,7 +16,7 @@ use crate::api::{Operation, Reporter};
 use crate::failure::{Code, Failure};
 use crate::scrub::check::{self, Begin};
 use crate::time_stamps::Record;
-use crate::witness::{self, Whose};
+use crate::witness::Whose;
 use crate::{Node, time_stamps};
 
 /// The newest checkpoint.
@@ -31,7 +31,7 @@ impl Operation for LedgerCheckpoint {
         let checkpoint = node.ledger().checkpoint();
         let peers = node.peers().all();
         let witnessed = peers.iter().filter_map(|peer| {
-            let newest = witness::of_peer(node.home(), &peer.root, Whose::Ours).pop()?;
+            let newest = node.notes().of_peer(&peer.root, Whose::Ours).last().cloned()?;
             // What was cosigned of the generation before says nothing of this one.
             (newest.at.generation == node.config().ledger.generation).then(|| (peer.name.to_string(), newest.at.size))
         });

@@ -18,7 +18,7 @@ use crate::api::{Direction, Operation, Reporter};
 use crate::failure::{Code, Failure};
 use crate::meters::Labels;
 use crate::outbox::{self, Online};
-use crate::witness::{self, Whose};
+use crate::witness::Whose;
 use crate::{Node, author, edge, host, receive};
 
 /// Gauges of one name, by label.
@@ -85,7 +85,7 @@ fn ledger(node: &Node, registry: &mut Registry) -> Result<(), Failure> {
     let now = edge::now().unix();
     for peer in node.peers().all() {
         let labels = vec![("peer", peer.name.to_string())];
-        let Some(filed) = witness::of_peer(node.home(), &peer.root, Whose::Ours).pop() else {
+        let Some(filed) = node.notes().of_peer(&peer.root, Whose::Ours).last().cloned() else {
             behind.get_or_create(&labels).set(size as f64);
             continue;
         };

@@ -165,8 +165,8 @@ fn refuse_silence(told: &Asked, without: &[String]) -> Result<(), Failure> {
 /// largest that others cosigned.
 fn last_checkpoint(node: &Node) -> Result<Note, Failure> {
     let generation = node.config().ledger.generation;
-    let notes: Vec<Filed> =
-        witness::ours(node.home()).into_iter().filter(|note| note.at.generation == generation).collect();
+    let notes = node.notes().ours();
+    let notes: Vec<Filed> = notes.iter().filter(|note| note.at.generation == generation).cloned().collect();
     let own = node.ledger_vkey();
     let held = node.ledger().checkpoint();
     let public = home::read_file(&node.home().path().join("ledger/checkpoint"), limits::NOTE_BYTES as u64)?;

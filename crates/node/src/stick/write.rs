@@ -20,7 +20,7 @@ use crate::host::{Station, owed, us};
 use crate::keys::Passphrase;
 use crate::peers::Authority;
 use crate::watch::Watch;
-use crate::witness::{self, Whose};
+use crate::witness::Whose;
 use crate::{Node, author, desk, edge, home, outbox, packages};
 
 /// Bytes of a volume, at most: a file that every file system can hold, and what a medium that is pulled too early may lose.
@@ -360,7 +360,7 @@ fn checkpoints(node: &Node, to: &Peer, sizes: &BTreeSet<u64>) -> Result<Vec<AddC
     let newest = node.ledger().checkpoint();
     let size = newest.checkpoint().size;
     let generation = node.config().ledger.generation;
-    let cosigned = witness::of_peer(node.home(), &to.root, Whose::Ours);
+    let cosigned = node.notes().of_peer(&to.root, Whose::Ours);
     let held = cosigned.iter().rev().map(|note| note.at).find(|at| at.generation == generation);
     let least = held.map_or(0, |at| at.size);
     let olds: BTreeSet<u64> = sizes.iter().copied().filter(|old| *old > least).chain([least]).collect();

@@ -56,7 +56,7 @@ impl Work {
                 None => return Ok(Self::default()),
             },
         };
-        let (notes, peers) = (witness::ours(node.home()), node.peers().all().len() as u64);
+        let (notes, peers) = (node.notes().ours(), node.peers().all().len() as u64);
         let quorum = node.trust()?.quorum;
         let generation = node.config().ledger.generation;
         let mut work = Self { due: Vec::new(), from };

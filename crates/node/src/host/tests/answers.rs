@@ -128,7 +128,7 @@ fn a_receipt_that_is_signed_and_not_shown_in_its_issuers_ledger_is_no_delivery()
 fn a_cosignature_that_does_not_verify_is_not_kept() {
     let both = Released::new();
     let (lab, desk) = (&both.lab, both.desk.as_peer());
-    let kept = || witness::of_peer(lab.node.home(), &desk.root, Whose::Ours);
+    let kept = || lab.node.notes().of_peer(&desk.root, Whose::Ours);
     let before = kept();
     let older = before.last().unwrap().read().unwrap();
     lab.seals(&[("x", b"x".to_vec())]);
@@ -222,7 +222,7 @@ fn a_clock_that_nobody_has_set_vouches_for_no_time() {
         let time = custodia_format::text::Time::parse(time).unwrap();
         witness::cosign_at(&desk.node, &authority, &add, time)
     };
-    let kept = || witness::of_peer(desk.node.home(), &authority.root, Whose::Theirs).len();
+    let kept = || desk.node.notes().of_peer(&authority.root, Whose::Theirs).len();
     let before = kept();
     for unset in ["1970-01-01T00:10:00Z", "2019-12-31T23:59:59Z", "2026-10-31T23:59:59Z"] {
         assert_eq!(at(unset).unwrap_err().code, crate::failure::Code::Clock, "{unset}");

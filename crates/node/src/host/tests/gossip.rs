@@ -286,7 +286,7 @@ fn talk_fills_no_disk() {
         let note = all.lab.node.ledger().checkpoint().note().clone();
         all.desk.claims(&all.lab, &[all.court.cosigns(&note, time)]).unwrap();
     }
-    assert_eq!(witness::of_peer(all.lab.node.home(), &all.court.as_peer().root, Whose::Ours).len(), 1);
+    assert_eq!(all.lab.node.notes().of_peer(&all.court.as_peer().root, Whose::Ours).len(), 1);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn what_a_restored_witness_forgot_it_learns_under_its_own_signature() {
         all.shows(&all.court, &all.truly(third), second, all.lab.station.consistency(second, third).unwrap()),
         {
             let own = witness::own_vkey(&all.court.node).unwrap();
-            let kept = witness::of_peer(all.court.node.home(), &all.lab.as_peer().root, Whose::Theirs);
+            let kept = all.court.node.notes().of_peer(&all.lab.as_peer().root, Whose::Theirs);
             let kept = kept.last().unwrap().read().unwrap();
             let line = kept.lines.iter().find(|line| own.is_of(line)).unwrap();
             Cosigned::Lines(format!("{line}\n").into_bytes())
