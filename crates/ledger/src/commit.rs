@@ -36,9 +36,10 @@ pub struct Pace {
 }
 
 impl Default for Pace {
-    /// Writing out what has gathered takes some ten milliseconds then: a caller who comes meanwhile waits for no more.
+    /// Writing out what has gathered takes some ten milliseconds then: a caller who comes meanwhile waits for no more. The
+    /// pause is longer than those between the answers of one session, of which each would be written out alone.
     fn default() -> Self {
-        Self { documents: 256, bytes: 4 << 20, idle: Duration::from_millis(20) }
+        Self { documents: 256, bytes: 4 << 20, idle: Duration::from_millis(200) }
     }
 }
 

@@ -230,6 +230,16 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     new.keep_as(path)
 }
 
+/// Writes a whole file that a power cut may take, or leave empty: a mark whose loss costs a repeat, a figure for people.
+///
+/// # Errors
+/// [`Code::DiskFull`] or [`Code::Io`].
+pub(crate) fn write_losable(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut new = NewFile::create(path.parent().unwrap_or(Path::new(".")))?;
+    let written = new.file.write_all(bytes).and_then(|()| custodia_disk::rename(&new.path, path));
+    written.map_err(|error| Failure::io(&error, path))
+}
+
 /// A file that is being written and has no name yet; it goes away unless it is kept.
 #[derive(Debug)]
 pub(crate) struct NewFile {
@@ -241,6 +251,11 @@ impl NewFile {
     /// Begins a file of its owner's in this folder, which is made when it is missing.
     pub(crate) fn create(folder: &Path) -> Result<Self, Failure> {
         make_folder(folder)?;
+        Self::inside(folder)
+    }
+
+    /// As [`NewFile::create`], in a folder that is there and need not last itself.
+    pub(crate) fn inside(folder: &Path) -> Result<Self, Failure> {
         let name = custodia_format::text::to_hex(edge::random::<8>()?.as_slice());
         let path = folder.join(format!(".{name}.tmp"));
         Ok(Self { file: File::create_new(&path).map_err(|error| Failure::io(&error, &path))?, path })

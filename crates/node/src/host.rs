@@ -419,7 +419,8 @@ impl Host for Station {
         let current = self.node.config().ledger.generation;
         let for_good = |under: At| under.generation != current || notes.iter().any(|note| note.at == under);
         if sent.is_some_and(for_good) {
-            home::write_durably(&settled_path(&self.node, &peer.root, digest), b"").map_err(refused)?;
+            // Lost, it costs one more confirmation.
+            home::write_losable(&settled_path(&self.node, &peer.root, digest), b"").map_err(refused)?;
         }
         Ok(())
     }

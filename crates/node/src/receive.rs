@@ -112,7 +112,7 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Ha
     node.allowances().received(&peer.root, release, bytes);
     // The receipt is in the ledger: what is left of the transfer is of no use any more.
     let written = serde_json::to_vec(&carried).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    home::write_durably(&carried_path(node, release), &written)?;
+    home::write_losable(&carried_path(node, release), &written)?;
     drop(transfer);
     node.vault().forget_transfer(release)?;
     Ok(receipt)
@@ -239,7 +239,7 @@ impl Incoming for Arrival {
         }
         self.leaves_room(bytes)?;
         let folder = self.node.vault().transfer_folder(&self.release).map_err(|error| refused(error.into()))?;
-        let new = home::NewFile::create(&folder).map_err(refused)?;
+        let new = home::NewFile::inside(&folder).map_err(refused)?;
         let (node, peer, release, package) = (self.node.clone(), self.peer, self.release, self.package);
         Ok(Box::new(Sink { node, peer, release, package, document, new }))
     }

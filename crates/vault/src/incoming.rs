@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use custodia_format::midstate::{midstates_root, parse_midstates, prove_chunk};
 use custodia_format::{Hash, midstate::chunk_bytes};
 
-use crate::storage::{StorageError, make_folder, remove_folder, sync_folder};
+use crate::storage::{StorageError, make_folder, remove_folder};
 use crate::vault::Vault;
 pub use answers::{IncomingError, MidstatesHere, Missing, Stats, Taken};
 pub use contents::{ItemPlan, PlanError};
@@ -100,16 +100,14 @@ impl Vault {
         transfers.values().filter(|slot| slot.try_lock().is_ok_and(|open| open.is_some())).count()
     }
 
-    /// The folder of a release's transfer, made durable. The caller may keep its documents there, under names that are no
+    /// The folder of a release's transfer; it lasts from the first recording on. The caller may keep its documents there, under names that are no
     /// digests and not `have` or `travelled`; they go with [`Vault::forget_transfer`].
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn transfer_folder(&self, release: &Hash) -> Result<PathBuf, StorageError> {
         let folder = self.incoming.join(release.to_string());
-        if make_folder(&folder)? {
-            sync_folder(&self.incoming)?;
-        }
+        make_folder(&folder)?;
         Ok(folder)
     }
 

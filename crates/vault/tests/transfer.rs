@@ -330,6 +330,27 @@ fn a_torn_or_flipped_or_foreign_record_counts_as_nothing() {
 }
 
 #[test]
+fn what_was_about_to_be_named_without_a_record_comes_anew() {
+    let case = Case::mixed();
+    let vault = case.vault();
+    let incoming = case.open(&vault);
+    case.bring_all(&incoming);
+    kill(vault, incoming);
+    assert!(!case.folder().join("have").exists(), "it came in too quickly to be recorded");
+    // A process was killed between the last look at a file and its name.
+    let files = || case.sent.iter().map(|sent| case.folder().join(sent.plan.sha256.to_string()));
+    let written = files().filter(|path| path.exists());
+    written.for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap());
+    let vault = case.vault();
+    let incoming = case.open(&vault);
+    assert!(!files().any(|path| path.exists()), "nobody can write over such a file");
+    case.bring_all(&incoming);
+    incoming.finish().unwrap();
+    assert!(!case.folder().join("have").exists(), "the names are its record");
+    case.assert_arrived(&vault);
+}
+
+#[test]
 fn torn_midstates_travel_again() {
     let case = Case::mixed();
     let vault = case.vault();

@@ -13,7 +13,7 @@ use custodia_format::Hash;
 use custodia_format::midstate::{CHUNK_BYTES, Midstate, midstate_count, midstates_root, parse_midstates};
 
 use super::contents::Content;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, remove_file};
 use crate::zeros::is_zero;
 
 /// Files that stay open.
@@ -66,6 +66,18 @@ impl Files {
 
     pub(super) fn midstates_path(&self, sha256: &Hash) -> PathBuf {
         self.path(sha256).with_extension("midstates")
+    }
+
+    /// Removes what was about to be named and is written to no more.
+    pub(super) fn remove_finished(&self) -> Result<(), StorageError> {
+        let failed = |error| StorageError::at(&self.folder, error);
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.metadata().map_err(failed)?.permissions().readonly() {
+                remove_file(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a content has its file, of its length.

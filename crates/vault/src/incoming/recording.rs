@@ -26,11 +26,18 @@ impl State {
         let unsynced = self.take_unsynced();
         if *finished == Finished::No && !(unsynced.is_empty() && proven == self.recorded.snapshot()) {
             self.sync_contents(&unsynced).inspect_err(|error| self.raise_doubt(error))?;
+            self.make_folder_last()?;
             have::write(self.files.folder(), self.contents.digest(), self.contents.chunks(), &proven)?;
             self.recorded.add(&proven);
         }
         self.end_recording(bytes);
         Ok(())
+    }
+
+    /// A record in a folder that a power cut takes would be none.
+    fn make_folder_last(&self) -> Result<(), StorageError> {
+        let folder = self.files.folder();
+        if custodia_disk::lasts(folder) { Ok(()) } else { folder.parent().map_or(Ok(()), sync_folder) }
     }
 
     fn sync_contents(&self, unsynced: &[u32]) -> Result<(), StorageError> {
@@ -58,8 +65,11 @@ impl State {
                 self.forget_reuse(number);
             }
         }
-        // What arrived stays writable until it is recorded: a crash between here and the names loses nothing.
-        self.record()?;
+        // What arrived is recorded before it is named, so that a crash meanwhile loses nothing. Of a transfer that came in so
+        // quickly that nothing of it was recorded yet, a crash may cost all: then the names are its record.
+        if self.missing().0 > 0 || !self.fits_one_recording() {
+            self.record()?;
+        }
         let mut finished = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_usable()?;
         if *finished == Finished::Yes {

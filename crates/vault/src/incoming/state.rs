@@ -106,6 +106,10 @@ impl State {
 
     fn resume(&self) -> Result<(), StorageError> {
         let said = have::read(self.files.folder(), self.contents.digest(), self.contents.chunks())?;
+        if said.is_none() {
+            // Its content must come anew, and cannot be written over what is read-only already.
+            self.files.remove_finished()?;
+        }
         self.recorded.add(&said.unwrap_or_default());
         for (number, content) in self.contents.iter() {
             let (first, end) = (content.first_bit, content.first_bit + content.chunks());
@@ -236,6 +240,12 @@ impl State {
         self.unrecorded_bytes.load(Ordering::Relaxed) >= RECORD_BYTES
             || !custodia_disk::one_at_a_time()
                 && self.last_recording.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= RECORD_TIME
+    }
+
+    /// Whether nothing is recorded yet, and no more came in than one recording takes.
+    pub(super) fn fits_one_recording(&self) -> bool {
+        self.unrecorded_bytes.load(Ordering::Acquire) <= RECORD_BYTES
+            && self.recorded.next(true, 0, self.contents.chunks()).is_none()
     }
 
     pub(super) fn recording_lags(&self) -> bool {

@@ -309,6 +309,7 @@ fn what_a_restored_witness_forgot_it_learns_under_its_own_signature() {
     std::fs::remove_dir_all(&older).unwrap();
     std::fs::create_dir(&older).unwrap();
     copies.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    all.desk.node.notes().forget();
     assert_eq!(all.remembered(&all.desk), first);
     all.court.tells(&all.desk).unwrap();
     assert_eq!(all.remembered(&all.desk), second);
@@ -372,6 +373,7 @@ fn cosignatures_of_third_authorities_stand_in_proofs() {
     // What the laboratory lost of it, the desk knows from the laboratory, and tells it again.
     all.lab.tells(&all.desk).unwrap();
     std::fs::remove_dir_all(all.lab.node.home().peer(&all.court.as_peer().root).join("cosigned")).unwrap();
+    all.lab.node.notes().forget();
     assert_eq!(signers(&sent()), [true, false]);
     all.desk.tells(&all.lab).unwrap();
     assert_eq!(signers(&sent()), [true, true]);
@@ -379,6 +381,7 @@ fn cosignatures_of_third_authorities_stand_in_proofs() {
     let mut spoiled = all.court.cosigns(&all.truly(all.lab.node.ledger().size()), 7);
     spoiled.lines[1].blob[9] ^= 1;
     std::fs::remove_dir_all(all.lab.node.home().peer(&all.court.as_peer().root).join("cosigned")).unwrap();
+    all.lab.node.notes().forget();
     all.desk.claims(&all.lab, &[spoiled]).unwrap();
     assert_eq!(signers(&sent()), [true, false]);
 }
