@@ -5,6 +5,8 @@
 //! above it since it last made something there. That is remembered, for a sync each time would be felt.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "watched")]
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -43,7 +45,11 @@ pub fn when_synced(folder: &Path) -> impl FnOnce() + use<> {
 /// Knows nothing of what lies below a folder any more, as another process would not.
 #[cfg(feature = "watched")]
 pub fn forget(folder: &Path) {
-    known().retain(|path, _| !path.starts_with(folder));
+    let mut known = known();
+    // What is in a folder comes right after it.
+    let within = known.range::<Path, _>((Bound::Included(folder), Bound::Unbounded)).map(|(path, _)| path.clone());
+    let gone: Vec<PathBuf> = within.take_while(|path| path.starts_with(folder)).collect();
+    gone.iter().for_each(|path| _ = known.remove(path));
 }
 
 #[cfg(test)]
