@@ -12,11 +12,21 @@
 //! - A row stands in every view that its members name, or in none.
 //! - `reflects()` never exceeds the number of entries whose rows are in.
 
+#[cfg(feature = "in_memory")]
+mod in_memory;
+
 use std::path::{Path, PathBuf};
 
 use bincode::{Decode, Encode};
 use custodia_format::Hash;
 use custodia_format::text::Time;
+#[cfg(feature = "in_memory")]
+use in_memory::{Db, Tree};
+#[cfg(not(feature = "in_memory"))]
+use sled::{Db, Tree};
+
+#[cfg(feature = "in_memory")]
+pub use in_memory::keep_in_memory;
 
 /// The layout of the keys and values below. Another number empties the index.
 const LAYOUT: &[u8] = b"custodia/index/3";
@@ -86,21 +96,21 @@ struct Stored {
 /// The views of one node.
 #[derive(Debug)]
 pub struct Index {
-    db: sled::Db,
+    db: Db,
     /// digest → row.
-    rows: sled::Tree,
+    rows: Tree,
     /// leaf index → digest.
-    order: sled::Tree,
+    order: Tree,
     /// package root, leaf index → digest.
-    packages: sled::Tree,
+    packages: Tree,
     /// digest answered, leaf index → digest.
-    answers: sled::Tree,
+    answers: Tree,
     /// kind, 0, leaf index → digest.
-    kinds: sled::Tree,
+    kinds: Tree,
     /// SHA-256 of a text, leaf index → digest of a token over it.
-    tokens: sled::Tree,
+    tokens: Tree,
     /// size, leaf index → digest of a checkpoint of that size.
-    notes: sled::Tree,
+    notes: Tree,
 }
 
 impl Index {
@@ -128,7 +138,11 @@ impl Index {
     }
 
     fn open_as_it_is(folder: &Path) -> Result<Self, IndexError> {
-        let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
+        let open = || sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open();
+        #[cfg(feature = "in_memory")]
+        let db = in_memory::open(folder, open)?;
+        #[cfg(not(feature = "in_memory"))]
+        let db = open()?;
         Ok(Self {
             rows: db.open_tree(b"rows")?,
             order: db.open_tree(b"order")?,

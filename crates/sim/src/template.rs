@@ -137,6 +137,7 @@ impl Template {
     /// What a node says, or the system.
     pub fn make() -> Result<Self, Failed> {
         custodia_format::remembered::remember();
+        custodia_index::keep_in_memory();
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("custodia-sim-").tempdir_in(place)?;
