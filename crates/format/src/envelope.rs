@@ -32,6 +32,13 @@ impl Envelope {
     /// # Errors
     /// [`Malformed`] for anything that this type would not print.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        #[cfg(feature = "remembered")]
+        return crate::remembered::text(&crate::remembered::ENVELOPES, &[bytes], || Self::read(bytes));
+        #[cfg(not(feature = "remembered"))]
+        Self::read(bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         if bytes.len() > limits::ENVELOPE_BYTES {
             let expected = format!("at most {} bytes", limits::ENVELOPE_BYTES);
             return Err(Malformed::new(WHAT, "", expected, bytes.len().to_string()));

@@ -190,6 +190,13 @@ impl Note {
     /// [`Malformed`] when a limit is passed, a character is not allowed, a line does not read, the same key signs twice,
     /// or it would print otherwise.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        #[cfg(feature = "remembered")]
+        return crate::remembered::text(&crate::remembered::NOTES, &[bytes], || Self::read(bytes));
+        #[cfg(not(feature = "remembered"))]
+        Self::read(bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let wrong = |place: &str, expected: &str, found: &str| Malformed::new("note", place, expected, found);
         if bytes.len() > limits::NOTE_BYTES {
             return Err(wrong("", &format!("at most {} bytes", limits::NOTE_BYTES), &bytes.len().to_string()));

@@ -51,6 +51,17 @@ impl Statement {
     /// # Errors
     /// As [`Statement::parse`].
     pub fn parse_payload(kind: &Kind, payload: &[u8]) -> Result<Self, StatementError> {
+        #[cfg(feature = "remembered")]
+        return crate::remembered::text(
+            &crate::remembered::STATEMENTS,
+            &[kind.statement_type().as_bytes(), &[0], payload],
+            || Self::read(kind, payload),
+        );
+        #[cfg(not(feature = "remembered"))]
+        Self::read(kind, payload)
+    }
+
+    fn read(kind: &Kind, payload: &[u8]) -> Result<Self, StatementError> {
         if payload.len() > limits::PAYLOAD_BYTES {
             let expected = format!("at most {} bytes", limits::PAYLOAD_BYTES);
             return Err(Malformed::new(WHAT, "", expected, payload.len().to_string()).into());
