@@ -23,9 +23,11 @@ pub fn keep_in_memory() {
 
 /// Opens the store of a folder: in memory, or as it is opened otherwise.
 pub(crate) fn open(folder: &Path, otherwise: impl FnOnce() -> Result<sled::Db>) -> Result<Db> {
-    if !IN_MEMORY.load(Ordering::Acquire) {
-        return otherwise().map(Db::Sled);
-    }
+    if IN_MEMORY.load(Ordering::Acquire) { read(folder) } else { otherwise().map(Db::Sled) }
+}
+
+/// What was flushed there last.
+fn read(folder: &Path) -> Result<Db> {
     fs::create_dir_all(folder)?;
     let file = folder.join("trees");
     let trees = match fs::read(&file) {
@@ -221,4 +223,50 @@ fn parse(mut bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, Pairs>> {
         trees.insert(name, pairs);
     }
     Some(trees)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_answers_as_sled_does_and_holds_what_was_flushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
+        let both = [read(&ours).unwrap(), Db::Sled(sled::open(theirs).unwrap())];
+        let told = both.map(|db| {
+            let tree = db.open_tree(b"tree").unwrap();
+            for key in [&[1_u8, 2][..], &[1], &[1, 255], &[2], &[0, 9]] {
+                assert_eq!(tree.insert(key, key).unwrap(), None);
+            }
+            assert_eq!(tree.insert([2], b"other").unwrap().as_deref(), Some(&[2][..]));
+            db.insert(b"size", b"1").unwrap();
+            db.insert(b"closed", b"yes").unwrap();
+            assert_eq!(db.remove(b"closed").unwrap().as_deref(), Some(&b"yes"[..]));
+            db.flush().unwrap();
+            tree.insert([7], b"lost").unwrap();
+            let found: Vec<Vec<(IVec, IVec)>> = [tree.iter(), tree.range([1_u8, 3]..), tree.scan_prefix([1])]
+                .map(|pairs| pairs.map(|pair| pair.unwrap()).collect())
+                .into();
+            let last = tree.iter().next_back().map(|pair| pair.unwrap());
+            let values: Vec<IVec> = tree.scan_prefix([1]).values().map(|it| it.unwrap()).collect();
+            let keys: Vec<IVec> = tree.iter().keys().map(|it| it.unwrap()).collect();
+            (
+                found,
+                last,
+                values,
+                keys,
+                db.get(b"size").unwrap(),
+                db.get(b"closed").unwrap(),
+                tree.get(&[1, 2]).unwrap(),
+            )
+        });
+        assert_eq!(told[0], told[1]);
+        let again = read(&ours).unwrap();
+        let kept: Vec<IVec> = again.open_tree(b"tree").unwrap().iter().keys().map(|key| key.unwrap()).collect();
+        assert_eq!(kept, [&[0_u8, 9][..], &[1], &[1, 2], &[1, 255], &[2]]);
+        assert_eq!(again.get(b"size").unwrap().as_deref(), Some(&b"1"[..]));
+        fs::write(ours.join("trees"), b"garbage").unwrap();
+        assert!(read(&ours).is_err());
+    }
 }

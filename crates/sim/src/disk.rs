@@ -79,13 +79,21 @@ pub struct Trouble {
 pub struct PowerCut {
     /// Only calls below this folder are counted; all, where there is none.
     pub below: Option<&'static str>,
+    /// Only calls after the next rename to this name are counted; all, where there is none.
+    pub after: Option<&'static str>,
     /// Before the so-manieth of them, from 1 on.
     pub at: u64,
 }
 
 impl PowerCut {
     /// Counts a call. Whether the power goes before it.
-    fn comes_before(&mut self, path: &Path) -> bool {
+    fn comes_before(&mut self, word: &str, path: &Path) -> bool {
+        if let Some(name) = self.after {
+            if word == "rename" && path.file_name().is_some_and(|it| it == name) {
+                self.after = None;
+            }
+            return false;
+        }
         if self.below.is_none_or(|folder| path.starts_with(folder)) {
             self.at = self.at.saturating_sub(1);
             return self.at == 0;

@@ -362,7 +362,8 @@ impl World<'_> {
         let Some(receiving) = self.side_mut(at).and_then(|end| end.receiving.get_mut(release)) else { return true };
         let taken = std::mem::take(&mut receiving.taken);
         if recorded.is_ok() {
-            self.promises.recorded(node, release, taken);
+            let had_errors = self.stations.get(node).is_some_and(|it| it.disk.injected().errors > 0);
+            self.promises.recorded(node, release, taken, had_errors);
         }
         true
     }

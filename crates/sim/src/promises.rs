@@ -42,6 +42,8 @@ pub(crate) struct Promises {
     pub(crate) newest: BTreeMap<usize, u64>,
     /// Chunks that must never travel again, by receiver and release.
     recorded: BTreeMap<(usize, Hash), BTreeSet<(u64, u64)>>,
+    /// Records whose midstates must never travel again, by receiver and release.
+    recorded_midstates: BTreeMap<(usize, Hash), BTreeSet<u64>>,
     /// Durable files that were hashed, and what they were then.
     pub(crate) hashed: BTreeMap<(usize, PathBuf), (Version, Hash)>,
     /// What nobody may read in a ledger, nor on the wire before a consignment.
@@ -66,8 +68,13 @@ impl Promises {
         }
     }
 
-    /// These chunks are recorded.
-    pub(crate) fn recorded(&mut self, node: usize, release: &Hash, chunks: BTreeSet<(u64, u64)>) {
+    /// These chunks are recorded, and with them the midstates that they were proven by. After an IO error nothing is said of
+    /// midstates: what the system took for written may be lost, they are proven again, and may travel again.
+    pub(crate) fn recorded(&mut self, node: usize, release: &Hash, chunks: BTreeSet<(u64, u64)>, had_errors: bool) {
+        if !had_errors {
+            let records = chunks.iter().map(|(record, _)| *record);
+            self.recorded_midstates.entry((node, *release)).or_default().extend(records);
+        }
         self.recorded.entry((node, *release)).or_default().extend(chunks);
     }
 
@@ -77,6 +84,7 @@ impl Promises {
             path.parent().and_then(|folder| folder.file_name()).and_then(|name| Hash::from_hex(name.to_str()?));
         if let Some(release) = folder.filter(|_| path.starts_with("incoming")) {
             self.recorded.remove(&(node, release));
+            self.recorded_midstates.remove(&(node, release));
         }
     }
 
@@ -116,6 +124,12 @@ impl World<'_> {
         let chunks = batch.pieces.iter().flat_map(|it| (0..it.count).map(|n| (it.record, it.first_chunk + n)));
         if let Some((record, chunk)) = chunks.into_iter().find(|chunk| recorded.contains(chunk)) {
             self.violated("P4", &format!("{node} asks again for chunk {chunk} of record {record} of {release}"));
+        }
+        let had_midstates = self.promises.recorded_midstates.get(&(node, *release));
+        let again = batch.pieces.iter().filter(|it| it.midstates_bytes() > 0).map(|it| it.record);
+        let again = again.filter(|record| had_midstates.is_some_and(|had| had.contains(record))).min();
+        if let Some(record) = again {
+            self.violated("P4", &format!("{node} asks again for the midstates of record {record} of {release}"));
         }
     }
 }

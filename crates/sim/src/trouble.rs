@@ -8,6 +8,11 @@ use crate::world::{Event, World};
 
 /// How often a node looks at what it owes.
 const TURN_MS: u64 = 1_500;
+/// Of the power cuts that are aimed at a transfer's files, those drawn from here on come right after it has recorded
+/// something: when the record lasts, and before it does, what it speaks of must last too.
+const AFTER_A_RECORD: u64 = 25;
+/// The transfer's record, as `vault` names it.
+const RECORD: &str = "have";
 /// How far a clock jumps at the most: three days, and clocks that differ by more than an hour make `interval-inverted`
 /// (docs/spec/proof.md, step 5), which must hold nothing up.
 const FAR_SECONDS: u64 = 259_200;
@@ -37,7 +42,11 @@ impl World<'_> {
             let below = [None, None, Some("incoming"), Some("incoming"), Some("state")];
             let below = below.get(self.random.place(below.len())).copied().flatten();
             let at = self.random.within(1, if below.is_some() { 40 } else { 150 });
-            disk.set_trouble(Trouble { power_cut: Some(PowerCut { below, at }), ..trouble.clone() });
+            let cut = match below {
+                Some("incoming") if at >= AFTER_A_RECORD => PowerCut { below, after: Some(RECORD), at: at % 8 + 1 },
+                _ => PowerCut { below, after: None, at },
+            };
+            disk.set_trouble(Trouble { power_cut: Some(cut), ..trouble.clone() });
         }
         if self.random.permille(mix.errors) && trouble.errors == 0 {
             let errors_from = Some(disk.calls() + self.random.within(1, 80));

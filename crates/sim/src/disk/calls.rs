@@ -27,7 +27,7 @@ impl Watcher for Disk {
         state.calls += 1;
         let calls = state.calls;
         state.log.push(format!("{word} {}", path.display()));
-        if state.trouble.power_cut.as_mut().is_some_and(|cut| cut.comes_before(path)) {
+        if state.trouble.power_cut.as_mut().is_some_and(|cut| cut.comes_before(word, path)) {
             state.is_down = true;
             return Verdict::Fail(io::Error::other("the machine is down"));
         }
