@@ -19,6 +19,6 @@ pub use codes::{Code, Refused};
 pub use fault::PeerFault;
 pub use frame::{FRAME_BYTES, Frame, FrameReader, FrameType};
 pub use message::{AddCheckpoint, Cosigned, GivenBack, Hello};
-pub use question::{Answer, Consigned, NeedsIt, Question, Signed};
+pub use question::{AT_ONCE, Answer, Consigned, NeedsIt, Question, Received, Signed, Taken};
 pub use session::{Fetching, Output, Session, TRANSFERS, Turn, Waiting, Waits};
 pub use transfer::{CHUNK_BYTES, Cursor, Document, Event, Midstates, Phase, Wanted};

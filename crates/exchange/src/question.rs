@@ -125,32 +125,47 @@ pub enum Question {
         /// Digest of the envelope.
         digest: Hash,
     },
-    /// A release to us. Verify it, log it, log the consignment (or a refusal): durable before the answer, and the same
-    /// bytes for the same release for ever. Answer: [`Answer::Consigned`].
-    Consign {
-        /// The release.
-        release: Signed,
+    /// Statements of the peer, at most [`AT_ONCE`] and in the order in which they came: those that came while another question
+    /// was open come together. Each is durable before the answer. Answer: [`Answer::Taken`].
+    Take(Vec<Received>),
+    /// All content of these releases is proven, at most [`AT_ONCE`] of them. Make it durable, log the receipts; for each
+    /// release the same bytes for ever. Answer: [`Answer::Receipts`].
+    Receipts {
+        /// Digests of the releases, each of another package.
+        releases: Vec<Hash>,
     },
-    /// All content of a release is proven. Make it durable, log the receipt; the same bytes for ever. Answer:
-    /// [`Answer::Statement`].
-    Receipt {
-        /// Digest of the release.
-        release: Hash,
+    /// The peer confirms that it keeps statements of ours: they are no longer owed. Answer: [`Answer::Done`].
+    Settled {
+        /// Digests of our statements.
+        digests: Vec<Hash>,
     },
-    /// A statement of the peer that answers one of ours or is addressed to us (consignment, receipt, refusal,
-    /// acceptance, …): verify signatures and inclusion proof, log it, durable before the answer. Taking one twice is no
-    /// error. Answer: [`Answer::Done`].
-    Keep {
+}
+
+/// Statements or releases of one question at the most: what is written for them is made durable together.
+pub const AT_ONCE: usize = 16;
+
+/// A statement of the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// A release to us. Verify it, log it, log the consignment (or a refusal): the same bytes for the same release for ever.
+    Release(Signed),
+    /// One that answers one of ours or is addressed to us (consignment, receipt, refusal, acceptance, …): verify signatures
+    /// and inclusion proof, log it. Taking one twice is no error.
+    Answer {
         /// The statement.
-        statement: Signed,
+        signed: Signed,
         /// The release of this session that it answers, if it answers one that is under way.
         release: Option<Hash>,
     },
-    /// The peer confirms that it keeps a statement of ours: it is no longer owed. Answer: [`Answer::Done`].
-    Settled {
-        /// Digest of our statement.
-        digest: Hash,
-    },
+}
+
+/// What became of a statement of the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// A release is answered.
+    Consigned(Consigned),
+    /// Any other is kept.
+    Kept,
 }
 
 /// What the host says to a [`Question`].
@@ -177,8 +192,10 @@ pub enum Answer {
     Digests(Vec<Hash>),
     /// A statement.
     Statement(Signed),
-    /// The answer to a release.
-    Consigned(Consigned),
+    /// What became of each statement, in the order of the question. One that is not taken has no effect on the others.
+    Taken(Vec<Result<Taken, Refused>>),
+    /// The receipt for each release, in the order of the question; `Err` ends that transfer and no other.
+    Receipts(Vec<Result<Signed, Refused>>),
     /// No: the code goes to the peer, the detail stays in our trace.
     Refused(Refused),
 }

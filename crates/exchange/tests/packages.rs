@@ -4,7 +4,7 @@
 
 mod support;
 
-use custodia_exchange::{Code, Event, FrameType, Phase, Question, Refused, TRANSFERS, Turn};
+use custodia_exchange::{AT_ONCE, Code, Event, FrameType, Phase, Question, Received, Refused, TRANSFERS, Turn};
 use custodia_format::Hash;
 use support::authority::package;
 use support::side::{Side, WHOLE, pair, pump};
@@ -150,13 +150,59 @@ fn what_is_to_wait_is_withdrawn_in_every_state_and_goes_on_later() {
         b.session.fetched(*release, Ok(())).unwrap();
         pump(&mut a, &mut b, WHOLE);
     }
-    assert_eq!(a.node.kept.len(), b.questions.iter().filter(|question| is_answer(question)).count());
+    assert_eq!(a.node.kept.len(), b.questions.iter().map(answers).sum::<usize>());
     assert!(a.session.is_idle() && b.session.is_idle());
 }
 
-/// Whether the answer to it is a statement that the sender keeps.
-fn is_answer(question: &Question) -> bool {
-    matches!(question, Question::Consign { .. } | Question::Receipt { .. })
+/// How many statements that the sender keeps are answers to it.
+fn answers(question: &Question) -> usize {
+    match question {
+        Question::Take(received) => received.iter().filter(|it| matches!(it, Received::Release(_))).count(),
+        Question::Receipts { releases } => releases.len(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn what_came_while_the_host_answered_is_asked_about_together_and_stands_under_one_checkpoint() {
+    let (mut a, mut b) = pair();
+    b.fetches_at_once = false;
+    pump(&mut a, &mut b, WHOLE);
+    let count = AT_ONCE + 4;
+    let releases: Vec<Hash> = (0..count).map(|n| a.node.release("prosecutor.example", package(&[n as u8]))).collect();
+    releases.iter().for_each(|release| a.session.deliver(*release));
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(fetched(&b), releases, "in the order in which they came");
+    let sizes = |side: &Side, size: fn(&Question) -> usize| {
+        side.questions.iter().map(size).filter(|size| *size > 0).collect::<Vec<usize>>()
+    };
+    // The first as soon as it is here, and then whatever came meanwhile.
+    let taken = sizes(&b, |question| if let Question::Take(received) = question { received.len() } else { 0 });
+    assert_eq!(taken, [1, AT_ONCE, 3]);
+    let checkpoints = |side: &Side| side.sent.iter().filter(|frame| frame.kind == FrameType::AddCheckpoint).count();
+    assert_eq!(checkpoints(&b), 1 + taken.len(), "one in the opening, then one for all that is said together");
+
+    releases.iter().for_each(|release| b.session.fetched(*release, Ok(())).unwrap());
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!((ends(&a).len(), ends(&a)), (count, ends(&b)));
+    let receipts =
+        sizes(&b, |question| if let Question::Receipts { releases } = question { releases.len() } else { 0 });
+    assert_eq!(receipts, [1, AT_ONCE, 3]);
+    assert_eq!(checkpoints(&b), 1 + taken.len() + receipts.len());
+    assert!(a.session.is_idle() && b.session.is_idle());
+}
+
+#[test]
+fn one_that_is_not_taken_has_no_effect_on_those_beside_it() {
+    let (mut a, mut b) = pair();
+    b.fetches_at_once = false;
+    pump(&mut a, &mut b, WHOLE);
+    let releases: Vec<Hash> = (0..5).map(|n| a.node.release("prosecutor.example", package(&[n]))).collect();
+    b.node.refuses = Some((releases[2], Code::NotForUs.into()));
+    releases.iter().for_each(|release| a.session.deliver(*release));
+    pump(&mut a, &mut b, WHOLE);
+    assert_eq!(ends(&a), [(releases[2], Phase::Failed(Code::NotForUs.into()))]);
+    assert_eq!(fetched(&b), [releases[0], releases[1], releases[3], releases[4]]);
 }
 
 #[test]

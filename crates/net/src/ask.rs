@@ -32,10 +32,9 @@ pub fn answer(host: &dyn Host, peer: &Peer, question: Question) -> Answer {
         Question::KeepCosignatures { checkpoint, lines } => host.keep_cosignatures(peer, &checkpoint, &lines).map(done),
         Question::Owed => Ok(Answer::Digests(host.owed(peer))),
         Question::Statement { digest } => host.statement(peer, &digest).map(Answer::Statement),
-        Question::Consign { release } => host.consign(peer, &release).map(Answer::Consigned),
-        Question::Receipt { release } => host.receipt(peer, &release).map(Answer::Statement),
-        Question::Keep { statement, release } => host.keep(peer, &statement, release.as_ref()).map(done),
-        Question::Settled { digest } => host.settled(peer, &digest).map(done),
+        Question::Take(statements) => Ok(Answer::Taken(host.take(peer, &statements))),
+        Question::Receipts { releases } => Ok(Answer::Receipts(host.receipts(peer, &releases))),
+        Question::Settled { digests } => digests.iter().try_for_each(|digest| host.settled(peer, digest)).map(done),
         // A question of a newer exchange crate: nothing that this host knows.
         _ => Err(Code::Internal.into()),
     };

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use custodia_exchange::{
-    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Waits, Wanted,
+    AddCheckpoint, Cosigned, Cursor, Document, Event, GivenBack, Hello, Received, Refused, Signed, Taken, Waits, Wanted,
 };
 use custodia_format::Hash;
 use custodia_format::key::{KeyId, PublicKey};
@@ -128,25 +128,20 @@ pub trait Host: Send + Sync + 'static {
     /// `Code::NotHere`, if there is none that this peer may see.
     fn statement(&self, peer: &Peer, digest: &Hash) -> Result<Signed, Refused>;
 
-    /// A release to us: verify (its issuer is this peer), log it, log our answer. Durable; the same answer for ever.
+    /// Statements of the peer, in the order in which they came; as many answers, durable. What is answered stands, as far as
+    /// it is new, under one checkpoint.
     ///
-    /// # Errors
-    /// A refusal ends this transfer, not the session: `Code::Busy`, `Code::NotForUs`, ….
-    fn consign(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused>;
+    /// A release to us: verify (its issuer is this peer), log it, log our answer, the same for ever. `Err` ends this
+    /// transfer, not the session: `Code::Busy`, `Code::NotForUs`, ….
+    ///
+    /// Any other: verify its signatures, its inclusion proof and that it is addressed to us; log it. Its `release` is the
+    /// release of ours that it answers when that one is under way: for a receipt this is the moment of delivery. `Err` is
+    /// told to the peer; it ends the transfer that the statement belongs to.
+    fn take(&self, peer: &Peer, statements: &[Received]) -> Vec<Result<Taken, Refused>>;
 
-    /// Every chunk is proven: make the content durable, log the receipt. Durable; the same bytes for ever.
-    ///
-    /// # Errors
-    /// A refusal ends this transfer, not the session.
-    fn receipt(&self, peer: &Peer, release: &Hash) -> Result<Signed, Refused>;
-
-    /// A statement of the peer: verify its signatures, its inclusion proof and that it is addressed to us; log it.
-    /// Durable. `release` is the release of ours that it answers when that one is under way: for a receipt this is the
-    /// moment of delivery.
-    ///
-    /// # Errors
-    /// A refusal is told to the peer; it ends the transfer that the statement belongs to.
-    fn keep(&self, peer: &Peer, statement: &Signed, release: Option<&Hash>) -> Result<(), Refused>;
+    /// Every chunk of these releases, each of another package, is proven: make the content durable, log the receipts.
+    /// Durable; for each release the same bytes for ever. `Err` ends that transfer, not the session.
+    fn receipts(&self, peer: &Peer, releases: &[Hash]) -> Vec<Result<Signed, Refused>>;
 
     /// The peer confirms that it keeps our statement.
     ///

@@ -66,10 +66,20 @@ pub(crate) struct Said {
 
 /// Signs and logs a statement; durable when this returns. The caller holds the desk.
 pub(crate) fn say(node: &Node, draft: Draft, keys: &[&SigningKey]) -> Result<Said, Failure> {
+    let said = say_all(node, vec![draft], keys)?.into_iter().next();
+    said.ok_or_else(|| Failure::new(Code::Internal, "The ledger answered nothing."))
+}
+
+/// As [`say`], for several statements in one commit, each about another package: chains grow by one at a time.
+pub(crate) fn say_all(node: &Node, drafts: Vec<Draft>, keys: &[&SigningKey]) -> Result<Vec<Said>, Failure> {
+    if drafts.is_empty() {
+        return Ok(Vec::new());
+    }
     node.may_sign()?;
     let heading = Heading { ledger: node.config().ledger.clone(), card: newest_card(node)? };
-    let envelope = sign(node, draft, heading, keys)?;
-    log(node, Document { shelf: Shelf::Statement, bytes: envelope.print().into_bytes() })
+    let envelopes = drafts.into_iter().map(|draft| sign(node, draft, heading.clone(), keys));
+    let envelopes = envelopes.collect::<Result<Vec<Envelope>, Failure>>()?;
+    log(node, envelopes.iter().map(|envelope| envelope.print().into_bytes()))
 }
 
 /// Where a statement of ours is to be logged, and under which card of ours it stands.
@@ -106,19 +116,22 @@ pub(crate) fn sign(node: &Node, draft: Draft, heading: Heading, keys: &[&Signing
     Ok(Statement { head, body: draft.body }.sign(keys)?)
 }
 
-/// Logs a statement of another authority, as it was received. The caller has checked it.
-pub(crate) fn keep(node: &Node, envelope: &[u8]) -> Result<Said, Failure> {
-    node.may_sign()?;
-    log(node, Document { shelf: Shelf::Statement, bytes: envelope.to_vec() })
+/// Logs statements of another authority in one commit, as they were received. The caller has checked them.
+pub(crate) fn keep<'a>(node: &Node, envelopes: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Said>, Failure> {
+    log(node, envelopes.map(<[u8]>::to_vec))
 }
 
-fn log(node: &Node, document: Document) -> Result<Said, Failure> {
+fn log(node: &Node, envelopes: impl Iterator<Item = Vec<u8>>) -> Result<Vec<Said>, Failure> {
+    let documents: Vec<Document> = envelopes.map(|bytes| Document { shelf: Shelf::Statement, bytes }).collect();
+    if documents.is_empty() {
+        return Ok(Vec::new());
+    }
+    node.may_sign()?;
     let began = Instant::now();
-    let appended = node.ledger().append(vec![document])?;
+    let appended = node.ledger().append(documents)?;
     node.meters().committed(began.elapsed());
-    let appended = appended.first().ok_or_else(|| Failure::new(Code::Internal, "The ledger answered nothing."))?;
     views::catch_up(node)?;
-    Ok(Said { digest: appended.digest, leaf_index: appended.index })
+    Ok(appended.into_iter().map(|it| Said { digest: it.digest, leaf_index: it.index }).collect())
 }
 
 /// The next number of our chain on a package, and the link before it. The last statement names both: numbers and links

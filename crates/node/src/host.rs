@@ -3,15 +3,17 @@
 //! Everything is checked here before it is believed, durable before it is answered, and answered from the store when it
 //! is asked again. The peer learns a code; the detail stays in our trace.
 
+mod taking;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use custodia_exchange::message::More;
 use custodia_exchange::{
-    AddCheckpoint, Code as WireCode, Consigned, Cosigned, Event, GivenBack, Hello, NeedsIt, Refused, Signed, Waits,
+    AddCheckpoint, Code as WireCode, Cosigned, Event, GivenBack, Hello, Received, Refused, Signed, Taken, Waits,
 };
 use custodia_format::Hash;
-use custodia_format::body::{Body, Consignment};
+use custodia_format::body::Body;
 use custodia_format::key::{KeyId, PublicKey};
 use custodia_format::kind::Kind;
 use custodia_format::note::Note;
@@ -20,7 +22,7 @@ use custodia_format::text::LedgerName;
 use custodia_index::Row;
 use custodia_net::{Host, Incoming, Link, LinkNews, Outgoing, Peer};
 
-use crate::author::{self, BoundBy, Draft};
+use crate::author;
 use crate::back::{self, Lost};
 use crate::failure::{Code, Failure};
 use crate::home;
@@ -29,7 +31,7 @@ use crate::operations::own_card;
 use crate::peers::Authority;
 use crate::watch::Watch;
 use crate::witness::{self, At, Whose};
-use crate::{allowance, ask, edge, gossip, keys, outgoing, proofs, receive};
+use crate::{allowance, ask, edge, gossip, outgoing, proofs, receive};
 
 /// The node, as its sessions see it.
 pub(crate) struct Station {
@@ -107,89 +109,6 @@ impl Station {
         let wanted =
             |row: &Row| author::is_own(&self.node, row) && kinds.iter().any(|kind| kind.to_string() == row.kind);
         Ok(rows.into_iter().filter(wanted).collect())
-    }
-
-    fn consign_checked(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused> {
-        let authority = self.authority(peer)?;
-        let digest = release.digest();
-        let statement = authority.check(&release.envelope).map_err(refused)?;
-        let Body::Release(body) = &statement.body else { return Err(WireCode::Statement.into()) };
-        let own_root = us(&self.node).map_err(refused)?;
-        let ours = &self.node.config().ledger;
-        if body.recipient.root != own_root || body.recipient.ledger.custodian() != ours.custodian() {
-            return Err(WireCode::NotForUs.into());
-        }
-        self.charge(&authority, &digest, Said::Release)?;
-        proofs::keep_theirs(&self.node, &authority, release).map_err(refused)?;
-
-        let desk = self.node.desk();
-        if self.node.index().row(&digest).map_err(|error| refused(error.into()))?.is_none() {
-            author::keep(&self.node, &release.envelope).map_err(refused)?;
-            self.node.allowances().released(&peer.root, digest);
-        }
-        let answers = self.own_answers(&digest, &[Kind::Consignment, Kind::Refusal]).map_err(refused)?;
-        let row = match answers.into_iter().next() {
-            Some(row) => row,
-            None => {
-                let key = keys::read(self.node.home(), keys::STATEMENT).map_err(refused)?;
-                let draft = Draft {
-                    in_reply_to: Some(digest),
-                    package: statement.head.package,
-                    bound_by: BoundBy::Reader(peer.root),
-                    ..Draft::of(Body::Consignment(Consignment { release: digest }))
-                };
-                let said = author::say(&self.node, draft, &[&key]).map_err(refused)?;
-                author::row(&self.node, &said.digest).map_err(refused)?
-            }
-        };
-        drop(desk);
-        let is_refusal = row.kind == Kind::Refusal.to_string();
-        let signed = self.send(peer, &row).map_err(refused)?;
-        if is_refusal {
-            return Ok(Consigned::Declined { refusal: signed });
-        }
-        let package = statement.head.package.ok_or(Refused::new(WireCode::Statement))?;
-        let (history, manifest) = receive::needs(&self.node, &peer.root, &digest, &package.root);
-        let need = |missing| if missing { NeedsIt::Yes } else { NeedsIt::No };
-        Ok(Consigned::Accepted { consignment: signed, history: need(history), manifest: need(manifest) })
-    }
-
-    fn keep_checked(&self, peer: &Peer, signed: &Signed, release: Option<&Hash>) -> Result<(), Refused> {
-        let authority = self.authority(peer)?;
-        let statement = authority.check(&signed.envelope).map_err(refused)?;
-        let answered = statement.head.in_reply_to.ok_or(Refused::new(WireCode::NotAllowed))?;
-        let says_release = statement.body.release();
-        let fits = match &statement.body {
-            Body::Consignment(_) | Body::Receipt(_) => says_release == Some(answered),
-            Body::Refusal(_) | Body::Acceptance(_) => true,
-            _ => return Err(WireCode::NotAllowed.into()),
-        };
-        if !fits || release.is_some_and(|release| *release != answered) {
-            return Err(WireCode::Answer.into());
-        }
-        // It must answer a release of ours to this very peer, about the same package.
-        let ours =
-            author::statement(&self.node, &answered).map_err(refused)?.ok_or(Refused::new(WireCode::NotForUs))?;
-        let to_peer = matches!(&ours.body, Body::Release(body) if body.recipient.root == peer.root);
-        if !to_peer || !author::is_ours(&self.node, &ours.head.ledger) || ours.head.package != statement.head.package {
-            return Err(WireCode::Answer.into());
-        }
-        if let Body::Receipt(receipt) = &statement.body {
-            let bytes = outgoing::released_bytes(&self.node, &ours).map_err(refused)?;
-            if receipt.bytes != bytes {
-                return Err(WireCode::Answer.into());
-            }
-        }
-        self.charge(&authority, &signed.digest(), Said::Answer)?;
-        proofs::keep_theirs(&self.node, &authority, signed).map_err(refused)?;
-        let _desk = self.node.desk();
-        if self.node.index().row(&signed.digest()).map_err(|error| refused(error.into()))?.is_none() {
-            author::keep(&self.node, &signed.envelope).map_err(refused)?;
-            if matches!(statement.body, Body::Receipt(_)) {
-                self.node.meters().receipt_stored();
-            }
-        }
-        Ok(())
     }
 }
 
@@ -389,27 +308,12 @@ impl Host for Station {
         self.send(peer, &row).map_err(refused)
     }
 
-    fn consign(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused> {
-        ask::before_signing(&self.node).map_err(refused)?;
-        self.consign_checked(peer, release)
+    fn take(&self, peer: &Peer, received: &[Received]) -> Vec<Result<Taken, Refused>> {
+        self.take_in(peer, received)
     }
 
-    fn receipt(&self, peer: &Peer, release: &Hash) -> Result<Signed, Refused> {
-        ask::before_signing(&self.node).map_err(refused)?;
-        let stored = self.own_answers(release, &[Kind::Receipt]).map_err(refused)?;
-        let row = match stored.into_iter().next() {
-            Some(row) => row,
-            None => {
-                let digest = receive::finish(&self.node, peer, release).map_err(refused)?;
-                author::row(&self.node, &digest).map_err(refused)?
-            }
-        };
-        self.send(peer, &row).map_err(refused)
-    }
-
-    fn keep(&self, peer: &Peer, statement: &Signed, release: Option<&Hash>) -> Result<(), Refused> {
-        ask::before_signing(&self.node).map_err(refused)?;
-        self.keep_checked(peer, statement, release)
+    fn receipts(&self, peer: &Peer, releases: &[Hash]) -> Vec<Result<Signed, Refused>> {
+        self.receipt_all(peer, releases)
     }
 
     fn settled(&self, peer: &Peer, digest: &Hash) -> Result<(), Refused> {

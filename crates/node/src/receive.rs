@@ -73,49 +73,95 @@ pub(crate) fn receipt_of(node: &Node, release: &Hash) -> Result<Option<Hash>, Fa
     Ok(answers.iter().find(is_receipt).map(|row| row.digest))
 }
 
-/// Everything is proven: makes the content durable, signs and logs the receipt. The same receipt for ever.
-pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, release: &Hash) -> Result<Hash, Failure> {
-    if let Some(receipt) = receipt_of(node, release)? {
-        return Ok(receipt);
-    }
-    let statement = release_to_us(node, release)?;
-    let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
-        return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
-    };
-    let transfer = transfer(node, release, &package, &body.items)?;
-    transfer.finish()?;
-    // It may have been there already, named by a process that was killed before its name was on the disk.
-    node.home().manifest(&package.root).parent().map_or(Ok(()), |folder| {
-        home::make_folder(folder)?;
-        home::sync_folder(folder)
-    })?;
-    let carried = carried_of(&transfer);
-    let bytes = covered_bytes(node, &package.root, &body.items)?;
-    let key = keys::read(node.home(), keys::STATEMENT)?;
-    let desk = node.desk();
-    let receipt = match receipt_of(node, release)? {
-        Some(receipt) => receipt,
-        None => {
-            let receipt = Receipt { release: *release, items: body.items.clone(), bytes, findings: Vec::new() };
-            let draft = Draft {
-                in_reply_to: Some(*release),
-                package: Some(package),
-                bound_by: BoundBy::Reader(peer.root),
-                ..Draft::of(Body::Receipt(receipt))
-            };
-            let receipt = author::say(node, draft, &[&key])?.digest;
-            node.meters().receipt_issued();
-            receipt
+/// A transfer whose content is durable in the vault, and what its receipt is made of.
+struct Arrived {
+    release: Hash,
+    package: Package,
+    items: Items,
+    bytes: u64,
+    carried: Carried,
+}
+
+/// Everything of these releases is proven: makes the content durable, signs and logs the receipts in one commit. The same
+/// receipts for ever. The releases are each of another package.
+pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, releases: &[Hash]) -> Vec<Result<Hash, Failure>> {
+    let arrived: Vec<Result<Arrived, Result<Hash, Failure>>> =
+        releases.iter().map(|release| arrive(node, release)).collect();
+    let good: Vec<&Arrived> = arrived.iter().flatten().collect();
+    let mut receipts = receipt(node, peer, &good).map(Vec::into_iter);
+    let outcome = |arrived: Result<Arrived, Result<Hash, Failure>>| match arrived {
+        Err(known) => known,
+        Ok(arrived) => {
+            let receipt = receipts.as_mut().map_err(|failure| failure.clone())?.next();
+            let receipt = receipt.ok_or_else(|| Failure::new(Code::Internal, "A receipt was not made."))?;
+            node.allowances().received(&peer.root, &arrived.release, arrived.bytes);
+            clear_away(node, &arrived)?;
+            Ok(receipt)
         }
     };
-    drop(desk);
-    node.allowances().received(&peer.root, release, bytes);
-    // The receipt is in the ledger: what is left of the transfer is of no use any more.
-    let written = serde_json::to_vec(&carried).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    home::write_losable(&carried_path(node, release), &written)?;
-    drop(transfer);
-    node.vault().forget_transfer(release)?;
-    Ok(receipt)
+    arrived.into_iter().map(outcome).collect()
+}
+
+/// Makes the content of a release durable; or says its receipt, where there is one, or what it fails with.
+fn arrive(node: &Arc<Node>, release: &Hash) -> Result<Arrived, Result<Hash, Failure>> {
+    let arrive = || {
+        if let Some(receipt) = receipt_of(node, release)? {
+            return Ok(Err(receipt));
+        }
+        let statement = release_to_us(node, release)?;
+        let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
+            return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
+        };
+        let transfer = transfer(node, release, &package, &body.items)?;
+        transfer.finish()?;
+        // It may have been there already, named by a process that was killed before its name was on the disk.
+        node.home().manifest(&package.root).parent().map_or(Ok(()), |folder| {
+            home::make_folder(folder)?;
+            home::sync_folder(folder)
+        })?;
+        let (items, carried) = (body.items.clone(), carried_of(&transfer));
+        let bytes = covered_bytes(node, &package.root, &items)?;
+        Ok(Ok(Arrived { release: *release, package, items, bytes, carried }))
+    };
+    arrive().map_err(Err)?.map_err(Ok)
+}
+
+/// Signs and logs the receipts of what has arrived, in its order; where there is one by now, that one.
+fn receipt(node: &Node, peer: &Peer, arrived: &[&Arrived]) -> Result<Vec<Hash>, Failure> {
+    if arrived.is_empty() {
+        return Ok(Vec::new());
+    }
+    let key = keys::read(node.home(), keys::STATEMENT)?;
+    let _desk = node.desk();
+    let known = arrived.iter().map(|arrived| receipt_of(node, &arrived.release)).collect::<Result<Vec<_>, _>>()?;
+    let missing = arrived.iter().zip(&known).filter(|(_, known)| known.is_none());
+    let drafts: Vec<Draft> = missing
+        .map(|(Arrived { release, package, items, bytes, .. }, _)| Draft {
+            in_reply_to: Some(*release),
+            package: Some(*package),
+            bound_by: BoundBy::Reader(peer.root),
+            ..Draft::of(Body::Receipt(Receipt {
+                release: *release,
+                items: items.clone(),
+                bytes: *bytes,
+                findings: Vec::new(),
+            }))
+        })
+        .collect();
+    let said = author::say_all(node, drafts, &[&key])?;
+    said.iter().for_each(|_| node.meters().receipt_issued());
+    let mut said = said.into_iter();
+    let receipt = |known: Option<Hash>| known.or_else(|| said.next().map(|said| said.digest));
+    let receipts: Option<Vec<Hash>> = known.into_iter().map(receipt).collect();
+    receipts.ok_or_else(|| Failure::new(Code::Internal, "A receipt was not made."))
+}
+
+/// The receipt is in the ledger: what is left of the transfer is of no use any more.
+fn clear_away(node: &Node, arrived: &Arrived) -> Result<(), Failure> {
+    let written = serde_json::to_vec(&arrived.carried);
+    let written = written.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+    home::write_losable(&carried_path(node, &arrived.release), &written)?;
+    Ok(node.vault().forget_transfer(&arrived.release)?)
 }
 
 /// Drops what a transfer left whose receipt was logged just before the power went.

@@ -273,9 +273,8 @@ fn word_of(question: &Question) -> &'static str {
         Question::KeepCosignatures { .. } => "keep cosignatures",
         Question::Owed => "owed",
         Question::Statement { .. } => "statement",
-        Question::Consign { .. } => "consign",
-        Question::Receipt { .. } => "receipt",
-        Question::Keep { .. } => "keep",
+        Question::Take(_) => "take",
+        Question::Receipts { .. } => "receipts",
         Question::Settled { .. } => "settled",
         _ => "a question",
     }

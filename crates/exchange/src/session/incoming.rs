@@ -5,13 +5,13 @@ use custodia_format::Hash;
 use super::said::{Said, SaidKind};
 use super::waiting::waiting;
 use super::{
-    Event, Fetching, Follows, Message, Output, PeerFault, Pending, Phase, Question, Refused, Session, Signed,
-    TRANSFERS, Turn, Waiting,
+    AT_ONCE, Event, Fetching, Follows, Item, Message, Output, PeerFault, Pending, Phase, Question, Refused, Session,
+    Signed, TRANSFERS, Turn, Waiting,
 };
 use crate::codes::Code;
 use crate::frame::FrameType;
 use crate::message::ErrorBody;
-use crate::question::Consigned;
+use crate::question::{Consigned, Received};
 use crate::transfer::Document;
 
 /// Our side of one release to us.
@@ -92,33 +92,30 @@ impl Session {
         let release = said.digest;
         self.receiving.push(Receiving { release, root, consignment: None, stage: Stage::Judging });
         self.event(Event::Receiving { release, phase: Phase::Announced });
-        self.ask(Question::Consign { release: signed }, Pending::Consign { release, root });
+        self.batch.add(Item::Release { release, root }, Received::Release(signed));
     }
 
-    pub(super) fn say_consigned(&mut self, release: Hash, root: Hash, consigned: Consigned) -> Result<(), PeerFault> {
+    pub(super) fn say_consigned(&mut self, release: Hash, root: Hash, consigned: Consigned) {
         match consigned {
             Consigned::Accepted { consignment, history, manifest } => {
                 let Some(said) = ours(&consignment, SaidKind::Consignment, release, root) else {
-                    self.close(Code::Internal);
-                    return Ok(());
+                    return self.close(Code::Internal);
                 };
                 if let Some(receiving) = self.receiving_mut(&release) {
                     receiving.consignment = Some(said.digest);
                     receiving.stage = Stage::Consigning(Fetching { release, root, history, manifest });
                 }
-                self.say_under_checkpoint(consignment, said);
+                self.saying.push_back((consignment, said));
             }
             Consigned::Declined { refusal } => {
                 let Some(said) = ours(&refusal, SaidKind::Refusal, release, root) else {
-                    self.close(Code::Internal);
-                    return Ok(());
+                    return self.close(Code::Internal);
                 };
                 let digest = said.digest;
-                self.say_under_checkpoint(refusal, said);
+                self.saying.push_back((refusal, said));
                 self.end_receiving(release, Phase::Declined { refusal: digest });
             }
         }
-        Ok(())
     }
 
     /// The consignment is on the wire: only now may anything be asked for.
@@ -135,37 +132,44 @@ impl Session {
         self.outputs.push_back(Output::Fetch(fetching));
     }
 
-    /// Acts on what the driver reported. `false` if there was nothing to act on.
-    pub(super) fn finish_fetch(&mut self) -> bool {
-        let fetched = self.receiving.iter_mut().find_map(|receiving| match receiving.stage {
-            Stage::Fetched(end) => Some((receiving, end)),
+    /// Acts on what the driver reported of as many transfers as can be asked about together. `false` if there was nothing
+    /// to act on.
+    pub(super) fn finish_fetches(&mut self) -> bool {
+        let fetched = self.receiving.iter().filter_map(|receiving| match receiving.stage {
+            Stage::Fetched(end) => Some((receiving.release, end)),
             _ => None,
         });
-        let Some((receiving, end)) = fetched else { return false };
-        let release = receiving.release;
-        match end {
-            Ok(()) => {
-                receiving.stage = Stage::Receipt { receipt: None };
-                self.event(Event::Receiving { release, phase: Phase::Proven });
-                self.ask(Question::Receipt { release }, Pending::Receipt { release });
-            }
-            Err(refused) => {
-                self.send(&Message::Error(ErrorBody::new(refused, Some(release))));
-                self.end_receiving(release, Phase::Failed(refused));
+        let fetched: Vec<_> = fetched.take(AT_ONCE).collect();
+        let mut releases = Vec::new();
+        for (release, end) in &fetched {
+            match end {
+                Ok(()) => {
+                    if let Some(receiving) = self.receiving_mut(release) {
+                        receiving.stage = Stage::Receipt { receipt: None };
+                    }
+                    self.event(Event::Receiving { release: *release, phase: Phase::Proven });
+                    releases.push(*release);
+                }
+                Err(refused) => self.refuse_transfer(*release, *refused),
             }
         }
-        true
+        if !releases.is_empty() {
+            self.ask(Question::Receipts { releases: releases.clone() }, Pending::Receipts { releases });
+        }
+        !fetched.is_empty()
     }
 
-    pub(super) fn say_receipt(&mut self, release: Hash, signed: Signed) -> Result<(), PeerFault> {
-        let Some(receiving) = self.receiving_mut(&release) else { return Ok(()) };
+    pub(super) fn say_receipt(&mut self, release: Hash, receipt: Result<Signed, Refused>) {
+        let signed = match receipt {
+            Ok(signed) => signed,
+            Err(refused) => return self.refuse_transfer(release, refused),
+        };
+        let Some(receiving) = self.receiving_mut(&release) else { return };
         let Some(said) = ours(&signed, SaidKind::Receipt, release, receiving.root) else {
-            self.close(Code::Internal);
-            return Ok(());
+            return self.close(Code::Internal);
         };
         receiving.stage = Stage::Receipt { receipt: Some(said.digest) };
-        self.say_under_checkpoint(signed, said);
-        Ok(())
+        self.saying.push_back((signed, said));
     }
 
     /// The peer keeps our receipt: delivered, in the words of both sides.

@@ -5,13 +5,15 @@
 //! [`Session::poll`]; nothing here waits, reads a clock or touches a socket.
 //!
 //! # Invariants
-//! - One question is open at a time; frames that arrive meanwhile wait their turn, so effects have the wire's order.
+//! - One question is open at a time; frames that arrive meanwhile wait their turn, so effects have the wire's order. Those of
+//!   one sort that wait behind each other are asked about together.
 //! - Nothing is sent that depends on an answer before the answer is there: what the host calls durable is durable first.
 //! - A package's manifest and content are asked for and served only after its consignment is kept by both.
 //! - Some packages each way are under way at once ([`TRANSFERS`]); the others wait in order. Statements overtake packages.
 //! - Two releases of one package are never under way at once: data streams name the package and not the release.
 
 mod back;
+mod batch;
 mod checkpoints;
 mod incoming;
 mod opening;
@@ -30,18 +32,21 @@ use crate::codes::{Code, Refused};
 use crate::fault::PeerFault;
 use crate::frame::{Frame, FrameType};
 use crate::message::{ErrorBody, Follows, Hello, Message, More, Proven, Want, Wish};
-use crate::question::{Answer, NeedsIt, Question, Signed};
+use crate::question::{AT_ONCE, Answer, NeedsIt, Question, Signed};
 use crate::transfer::{Document, Event, Phase};
 
 use back::Giving;
+use batch::{Batch, Item};
 use checkpoints::Checkpoints;
 use incoming::Receiving;
 use opening::{Met, Opening};
 use outgoing::Sending;
 use said::Said;
 
-/// Frames that may wait while the host answers; a driver that heeds [`Session::wants_frame`] never has more than one.
+/// Frames that may wait while the host answers; a driver that heeds [`Session::wants_frame`] has no more than [`AT_ONCE`].
 const INBOX_FRAMES: usize = 64;
+/// Bytes of frames that wait while the host answers before no more are read.
+const INBOX_BYTES: usize = 256 << 10;
 /// Statements under way that the peer has not confirmed; the others wait.
 const UNCONFIRMED: usize = 64;
 /// Packages each way that are under way at once: all of them are announced, so that none waits for another's content; whose
@@ -60,6 +65,10 @@ pub struct Session {
     /// What the open question was for; nothing else moves until it is answered.
     pending: Option<Pending>,
     inbox: VecDeque<Frame>,
+    /// Read from the inbox, and asked about together.
+    batch: Batch,
+    /// Statements of ours that are on their way out, each behind the checkpoint that it is proven under.
+    saying: VecDeque<(Signed, Said)>,
     tasks: VecDeque<Task>,
     /// What the peer has been given back.
     giving: Giving,
@@ -158,11 +167,9 @@ enum Pending {
     Owed,
     Release { release: Hash },
     Push { digest: Hash },
-    Consign { release: Hash, root: Hash },
-    Receipt { release: Hash },
-    KeepAnswer { release: Hash, digest: Hash, answer: outgoing::Answered },
-    Keep { digest: Hash },
-    Settled { digest: Hash },
+    Take { items: Vec<Item> },
+    Receipts { releases: Vec<Hash> },
+    Settled { digests: Vec<Hash> },
 }
 
 impl Default for Session {
@@ -182,6 +189,8 @@ impl Session {
             receiving: Vec::new(),
             pending: None,
             inbox: VecDeque::new(),
+            batch: Batch::default(),
+            saying: VecDeque::new(),
             tasks: VecDeque::new(),
             giving: Giving::From(0),
             unconfirmed: Vec::new(),
@@ -289,9 +298,15 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Whether the next frame may be read: it may not while the host answers. This is how a slow disk slows the peer.
+    /// Whether the next frame may be read: while the host answers only so many as can be asked about together. This is how
+    /// a slow disk slows the peer.
     pub fn wants_frame(&self) -> bool {
-        self.pending.is_none() && !self.closed
+        !self.closed && (self.pending.is_none() || self.is_open() && self.reads_ahead())
+    }
+
+    fn reads_ahead(&self) -> bool {
+        let bytes = || self.inbox.iter().map(|frame| frame.body.len()).sum::<usize>();
+        self.inbox.len() < AT_ONCE && bytes() < INBOX_BYTES
     }
 
     /// Whether hello, cards, notes and both checkpoints are done.
@@ -309,6 +324,7 @@ impl Session {
         self.is_open()
             && self.pending.is_none()
             && self.inbox.is_empty()
+            && self.saying.is_empty()
             && self.tasks.is_empty()
             && self.sending.is_empty()
             && self.receiving.is_empty()
@@ -318,12 +334,15 @@ impl Session {
 
     // --- the wheel -------------------------------------------------------------------------------------------------
 
-    /// Moves everything that can move: waiting frames first, then our own tasks.
+    /// Moves everything that can move: what is being said, waiting frames, then our own tasks.
     fn run(&mut self) -> Result<(), PeerFault> {
         while self.pending.is_none() && !self.closed {
-            if let Some(frame) = self.inbox.pop_front() {
+            if let Some((signed, said)) = self.saying.pop_front() {
+                self.say_under_checkpoint(signed, said);
+            } else if let Some(frame) = self.inbox.pop_front() {
                 self.read(&frame)?;
-            } else if !self.finish_fetch() {
+                self.ask_about_batch(frame.kind);
+            } else if !self.finish_fetches() {
                 break;
             }
         }
@@ -395,15 +414,15 @@ impl Session {
             (Pending::Owed, Answer::Digests(digests)) => self.tasks.extend(digests.into_iter().map(Task::Push)),
             (Pending::Release { release }, Answer::Statement(signed)) => self.say_release(release, signed)?,
             (Pending::Push { digest }, Answer::Statement(signed)) => self.say_owed(digest, signed)?,
-            (Pending::Consign { release, root }, Answer::Consigned(consigned)) => {
-                self.say_consigned(release, root, consigned)?;
+            (Pending::Take { items }, Answer::Taken(taken)) if taken.len() == items.len() => {
+                items.into_iter().zip(taken).for_each(|(item, taken)| self.taken(item, taken));
             }
-            (Pending::Receipt { release }, Answer::Statement(signed)) => self.say_receipt(release, signed)?,
-            (Pending::KeepAnswer { release, digest, answer }, Answer::Done) => {
-                self.answer_kept(release, digest, answer)
+            (Pending::Receipts { releases }, Answer::Receipts(receipts)) if receipts.len() == releases.len() => {
+                releases.into_iter().zip(receipts).for_each(|(release, receipt)| self.say_receipt(release, receipt));
             }
-            (Pending::Keep { digest }, Answer::Done) => self.send(&Message::Kept(digest)),
-            (Pending::Settled { digest }, Answer::Done) => self.event(Event::Settled { digest }),
+            (Pending::Settled { digests }, Answer::Done) => {
+                digests.into_iter().for_each(|digest| self.event(Event::Settled { digest }));
+            }
             (pending, Answer::Refused(refused)) => self.refused(pending, refused),
             (_, _) => self.close(Code::Internal),
         }
@@ -416,15 +435,10 @@ impl Session {
             Pending::Release { release } => self.end_sending(release, Phase::Failed(refused)),
             // What is owed stays owed: the host lists it again next time.
             Pending::Push { digest } => self.event(Event::NotTaken { digest, refused }),
-            Pending::Consign { release, .. } | Pending::Receipt { release } => {
-                self.send(&Message::Error(ErrorBody::new(refused, Some(release))));
-                self.end_receiving(release, Phase::Failed(refused));
+            Pending::Take { items } => items.into_iter().for_each(|item| self.taken(item, Err(refused))),
+            Pending::Receipts { releases } => {
+                releases.into_iter().for_each(|release| self.say_receipt(release, Err(refused)));
             }
-            Pending::KeepAnswer { release, digest, .. } => {
-                self.send(&Message::Error(ErrorBody::new(refused, Some(digest))));
-                self.end_sending(release, Phase::Failed(refused));
-            }
-            Pending::Keep { digest } => self.send(&Message::Error(ErrorBody::new(refused, Some(digest)))),
             _ => self.close(refused.code),
         }
     }

@@ -5,10 +5,12 @@ use custodia_format::Hash;
 use super::said::{Said, SaidKind};
 use super::waiting::waiting;
 use super::{
-    Event, Message, Output, PeerFault, Pending, Phase, Proven, Question, Session, Signed, Task, Turn, Waiting, Want,
+    Event, Item, Message, Output, PeerFault, Pending, Phase, Proven, Question, Session, Signed, Task, Turn, Waiting,
+    Want,
 };
 use crate::codes::Code;
 use crate::frame::FrameType;
+use crate::question::Received;
 
 /// Our side of one release.
 #[derive(Debug)]
@@ -117,10 +119,8 @@ impl Session {
         if answer == Answered::Receipted {
             self.event(Event::Sending { release, phase: Phase::Proven });
         }
-        self.ask(
-            Question::Keep { statement: signed, release: Some(release) },
-            Pending::KeepAnswer { release, digest: said.digest, answer },
-        );
+        let item = Item::Answer { release, digest: said.digest, answer };
+        self.batch.add(item, Received::Answer { signed, release: Some(release) });
     }
 
     pub(super) fn answer_kept(&mut self, release: Hash, digest: Hash, answer: Answered) {
@@ -135,7 +135,9 @@ impl Session {
             Answered::Receipted => {
                 self.end_sending(release, Phase::Receipted { receipt: digest });
                 // The peer's cosignature on what we have just logged bounds it from above.
-                self.tasks.push_front(Task::Submit);
+                if !self.tasks.contains(&Task::Submit) {
+                    self.tasks.push_front(Task::Submit);
+                }
             }
             Answered::Declined => self.end_sending(release, Phase::Declined { refusal: digest }),
         }

@@ -3,8 +3,9 @@
 use custodia_format::Hash;
 
 use super::said::{Said, SaidKind};
-use super::{ErrorBody, Event, Message, PeerFault, Pending, Phase, Question, Session, Signed};
+use super::{ErrorBody, Event, Item, Message, PeerFault, Phase, Session, Signed};
 use crate::frame::FrameType;
+use crate::question::Received;
 
 /// Releases whose end is remembered, for frames that cross it on the wire.
 const ENDED: usize = 64;
@@ -19,7 +20,8 @@ impl Session {
         match self.answers(&said)? {
             Some((release, answer)) => self.keep_answer(release, signed, &said, answer),
             None => {
-                self.ask(Question::Keep { statement: signed, release: None }, Pending::Keep { digest: said.digest })
+                let item = Item::Other { digest: said.digest };
+                self.batch.add(item, Received::Answer { signed, release: None });
             }
         }
         Ok(())
@@ -50,7 +52,7 @@ impl Session {
         let place = place.ok_or_else(|| self.out_of_state(FrameType::Kept))?;
         self.unconfirmed.remove(place);
         self.receipt_kept(&digest);
-        self.ask(Question::Settled { digest }, Pending::Settled { digest });
+        self.batch.add_kept(digest);
         Ok(())
     }
 

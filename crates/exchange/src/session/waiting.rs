@@ -3,7 +3,7 @@
 use custodia_format::Hash;
 
 use super::opening::Opening;
-use super::{Pending, Session};
+use super::{Item, Pending, Session};
 
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +106,16 @@ fn on_host(pending: &Pending) -> Waiting {
         Pending::KeepCosignatures { .. } => ("a cosignature is being stored", "packages may be handed over"),
         Pending::Owed | Pending::Push { .. } => ("what the peer is owed is being read", "it is sent"),
         Pending::Release { .. } => ("the release is read from the store", "it is announced"),
-        Pending::Consign { .. } => ("the release is being judged and logged", "the consignment goes back"),
-        Pending::Receipt { .. } => ("content is made durable and the receipt logged", "the receipt goes back"),
-        Pending::KeepAnswer { .. } => ("the peer's answer is verified and logged", "the peer is told that it is kept"),
-        Pending::Keep { .. } => ("a statement is verified and logged", "the peer is told that it is kept"),
+        Pending::Take { items } => match items.first() {
+            Some(Item::Release { .. }) => ("the release is being judged and logged", "the consignment goes back"),
+            Some(Item::Answer { .. }) => {
+                ("the peer's answer is verified and logged", "the peer is told that it is kept")
+            }
+            Some(Item::Other { .. }) | None => {
+                ("a statement is verified and logged", "the peer is told that it is kept")
+            }
+        },
+        Pending::Receipts { .. } => ("content is made durable and the receipt logged", "the receipt goes back"),
         Pending::Settled { .. } => ("a confirmation is being stored", "nothing: it is settled"),
     };
     waiting(why, Turn::Ours, next)

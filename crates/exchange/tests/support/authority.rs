@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use custodia_exchange::message::{DOCUMENTS_PER_FRAME, More};
-use custodia_exchange::{Answer, Code, Consigned, Cosigned, GivenBack, Hello, NeedsIt, Question, Refused, Signed};
+use custodia_exchange::{
+    Answer, Code, Consigned, Cosigned, GivenBack, Hello, NeedsIt, Question, Received, Refused, Signed, Taken,
+};
 use custodia_format::Hash;
 use custodia_format::body::{Acceptance, Body, Consignment, Limits, Onward, Receipt, Recipient, Refusal, Release};
 use custodia_format::checkpoint::{self, Checkpoint};
@@ -61,6 +63,8 @@ pub(crate) struct Authority {
     pub(crate) shows_first: Option<Note>,
     /// Refuse releases by a signed refusal.
     pub(crate) declines: bool,
+    /// A release that is not taken, and why.
+    pub(crate) refuses: Option<(Hash, Refused)>,
     /// Answer this code instead, at this question (by its name in `Debug`).
     pub(crate) fails: Option<(&'static str, Code)>,
 }
@@ -94,6 +98,7 @@ impl Authority {
             manifest: NeedsIt::No,
             shows_first: None,
             declines: false,
+            refuses: None,
             fails: None,
         };
         authority.append(b"the card".to_vec());
@@ -259,12 +264,15 @@ impl Authority {
                 Answer::Statement(self.signed(&digest))
             }
             Question::Statement { .. } => Answer::Refused(Code::NotHere.into()),
-            Question::Consign { release } => Answer::Consigned(self.consign(&release)),
-            Question::Receipt { release } => Answer::Statement(self.receipt(release)),
-            Question::Keep { statement, release } => self.keep(&statement, release),
-            Question::Settled { digest } => {
-                self.settled.push(digest);
-                self.owed.retain(|owed| *owed != digest);
+            Question::Take(statements) => {
+                Answer::Taken(statements.iter().map(|received| self.take(received)).collect())
+            }
+            Question::Receipts { releases } => {
+                Answer::Receipts(releases.into_iter().map(|release| Ok(self.receipt(release))).collect())
+            }
+            Question::Settled { digests } => {
+                self.owed.retain(|owed| !digests.contains(owed));
+                self.settled.extend(digests);
                 Answer::Done
             }
             _ => Answer::Refused(Code::Internal.into()),
@@ -346,11 +354,19 @@ impl Authority {
         self.signed(&receipt)
     }
 
-    fn keep(&mut self, statement: &Signed, release: Option<Hash>) -> Answer {
-        self.check(statement);
-        let digest = self.append(statement.envelope.clone());
-        self.kept.push((digest, release));
-        Answer::Done
+    fn take(&mut self, received: &Received) -> Result<Taken, Refused> {
+        match received {
+            Received::Release(release) => match self.refuses {
+                Some((refused, why)) if refused == release.digest() => Err(why),
+                _ => Ok(Taken::Consigned(self.consign(release))),
+            },
+            Received::Answer { signed, release } => {
+                self.check(signed);
+                let digest = self.append(signed.envelope.clone());
+                self.kept.push((digest, *release));
+                Ok(Taken::Kept)
+            }
+        }
     }
 
     /// The inclusion proof closes under a checkpoint that the peer's ledger signed.

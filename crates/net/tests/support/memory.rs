@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use custodia_exchange::{
     AddCheckpoint, Answer, Code, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Midstates, Question,
-    Refused, Signed, Wanted,
+    Received, Refused, Signed, Taken, Wanted,
 };
 use custodia_format::Hash;
 use custodia_format::key::{PublicKey, SigningKey};
@@ -124,6 +124,24 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The consignment, with what of this release is still to come.
+    fn as_needed(&self, consigned: Consigned, release: &Signed) -> Consigned {
+        let envelope = custodia_format::envelope::Envelope::parse(&release.envelope).unwrap();
+        let root = custodia_format::statement::Statement::parse(&envelope).unwrap().head.package.unwrap().root;
+        let mut transfers = self.transfers.lock().unwrap();
+        let transfer = transfers.entry(release.digest()).or_insert_with(|| Transfer::new(root)).clone();
+        match consigned {
+            Consigned::Accepted { consignment, .. } => {
+                let is_empty = transfer.state.lock().unwrap().items.is_empty();
+                let needs = if is_empty { custodia_exchange::NeedsIt::Yes } else { custodia_exchange::NeedsIt::No };
+                Consigned::Accepted { consignment, history: needs, manifest: needs }
+            }
+            declined @ Consigned::Declined { .. } => declined,
+        }
+    }
+}
+
 macro_rules! answers {
     ($answer:expr, $shape:pat => $value:expr) => {
         match $answer? {
@@ -199,44 +217,28 @@ impl Host for Node {
         answers!(self.ask(Question::Statement { digest: *digest }), Answer::Statement(signed) => signed)
     }
 
-    fn consign(&self, _: &Peer, release: &Signed) -> Result<Consigned, Refused> {
-        let consigned =
-            answers!(self.ask(Question::Consign { release: release.clone() }), Answer::Consigned(it) => it)?;
-        let root = custodia_format::statement::Statement::parse(
-            &custodia_format::envelope::Envelope::parse(&release.envelope).unwrap(),
-        )
-        .unwrap()
-        .head
-        .package
-        .unwrap()
-        .root;
-        let mut transfers = self.transfers.lock().unwrap();
-        let transfer = transfers.entry(release.digest()).or_insert_with(|| Transfer::new(root)).clone();
-        Ok(match consigned {
-            Consigned::Accepted { consignment, .. } => {
-                let manifest = if transfer.state.lock().unwrap().items.is_empty() {
-                    custodia_exchange::NeedsIt::Yes
-                } else {
-                    custodia_exchange::NeedsIt::No
-                };
-                Consigned::Accepted { consignment, history: manifest, manifest }
+    fn take(&self, _: &Peer, received: &[Received]) -> Vec<Result<Taken, Refused>> {
+        let ask = || answers!(self.ask(Question::Take(received.to_vec())), Answer::Taken(taken) => taken);
+        let taken = ask().unwrap_or_else(|refused| received.iter().map(|_| Err(refused)).collect());
+        let needs = |(taken, received): (Result<Taken, Refused>, &Received)| match (taken?, received) {
+            (Taken::Consigned(consigned), Received::Release(release)) => {
+                Ok(Taken::Consigned(self.as_needed(consigned, release)))
             }
-            declined => declined,
-        })
+            (taken, _) => Ok(taken),
+        };
+        taken.into_iter().zip(received).map(needs).collect()
     }
 
-    fn receipt(&self, _: &Peer, release: &Hash) -> Result<Signed, Refused> {
-        assert!(self.transfer(release).missing() == 0, "a receipt before everything is proven");
-        answers!(self.ask(Question::Receipt { release: *release }), Answer::Statement(signed) => signed)
-    }
-
-    fn keep(&self, _: &Peer, statement: &Signed, release: Option<&Hash>) -> Result<(), Refused> {
-        let (statement, release) = (statement.clone(), release.copied());
-        answers!(self.ask(Question::Keep { statement, release }), Answer::Done => ())
+    fn receipts(&self, _: &Peer, releases: &[Hash]) -> Vec<Result<Signed, Refused>> {
+        let is_here = |release| self.transfer(release).missing() == 0;
+        assert!(releases.iter().all(is_here), "a receipt before everything is proven");
+        let question = Question::Receipts { releases: releases.to_vec() };
+        let ask = || answers!(self.ask(question), Answer::Receipts(receipts) => receipts);
+        ask().unwrap_or_else(|refused| releases.iter().map(|_| Err(refused)).collect())
     }
 
     fn settled(&self, _: &Peer, digest: &Hash) -> Result<(), Refused> {
-        answers!(self.ask(Question::Settled { digest: *digest }), Answer::Done => ())
+        answers!(self.ask(Question::Settled { digests: vec![*digest] }), Answer::Done => ())
     }
 
     fn outgoing(&self, _: &Peer, release: &Hash) -> Result<Arc<dyn Outgoing>, Refused> {

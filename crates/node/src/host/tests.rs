@@ -4,6 +4,7 @@ mod answers;
 mod deadlines;
 mod generations;
 mod gossip;
+mod together;
 
 use std::io::Read;
 use std::num::NonZeroUsize;
