@@ -40,6 +40,8 @@ pub struct Node {
     peers: Peers,
     /// The cosigned checkpoints on file.
     notes: Notes,
+    /// Its home, where several files are made to last at once.
+    files: Folder,
     witnessed: WitnessMemory,
     /// Held while a checkpoint of another ledger is judged against all that is known of it.
     judging: Mutex<()>,
@@ -78,7 +80,7 @@ impl Node {
         let key = keys::read(home, keys::LEDGER)?;
         let ledger = Arc::new(Ledger::open_paced(Folder::open(home.path())?, &config.ledger.to_string(), key, pace())?);
         let vault = Vault::open(home.path())?;
-        let notes = Notes::of(home);
+        let (notes, files) = (Notes::of(home), Folder::open(home.path())?);
         witness::confront(&notes, &ledger);
         let index = views::open(home, &ledger)?;
         let peers = Peers::open(home, &read_trust(home)?)?;
@@ -91,7 +93,8 @@ impl Node {
             index,
             peers,
             notes,
-            witnessed: WitnessMemory::new(Folder::open(home.path())?),
+            witnessed: WitnessMemory::new(files.clone()),
+            files,
             judging: Mutex::new(()),
             heard: Heard::default(),
             summaries: Summaries::default(),
@@ -119,6 +122,11 @@ impl Node {
     /// Its folder.
     pub const fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Its home, to write several files at once.
+    pub(crate) const fn files(&self) -> &Folder {
+        &self.files
     }
 
     /// The cosigned checkpoints on file.

@@ -4,7 +4,7 @@
 //! with its own cosignature. The earliest such checkpoint is taken: two nodes then give the same time bounds. What third
 //! authorities cosigned of the same text stands under it as well.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use custodia_format::note::{Note, Vkey};
 use custodia_format::text::LedgerName;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_index::Row;
-use custodia_ledger::{Ledger, Shelf};
+use custodia_ledger::{Ledger, NewFile, Shelf, Storage};
 
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -146,14 +146,31 @@ pub(crate) fn signed(node: &Node, row: &Row, reader: &KeyId) -> Result<(Signed, 
 
 /// Checks a peer's proof of its own statement, and keeps it unless a better one is here.
 pub(crate) fn keep_theirs(node: &Node, peer: &Authority, statement: &Signed) -> Result<(), Failure> {
-    let proof = TlogProof::parse(&statement.tlog_proof)?;
-    let digest = Hash::of(&statement.envelope);
-    check_theirs(peer, &proof, &statement.envelope)?;
-    let path = path(node.home(), &peer.root, &digest);
-    if is_cosigned_by_us(node, &proof.checkpoint)? || !path.is_file() {
-        home::write_durably(&path, &statement.tlog_proof)?;
+    keep_all(node, peer, [&check_theirs(peer, statement)?])
+}
+
+/// A peer's proof of its own statement, which shows it.
+pub(crate) struct Checked {
+    /// The statement.
+    digest: Hash,
+    checkpoint: Note,
+    bytes: Vec<u8>,
+}
+
+/// Keeps proofs of a peer's statements durably, with one sync for all of them; but for those of which better ones are here.
+pub(crate) fn keep_all<'a>(
+    node: &Node,
+    peer: &Authority,
+    proofs: impl IntoIterator<Item = &'a Checked>,
+) -> Result<(), Failure> {
+    let mut files: BTreeMap<String, &[u8]> = BTreeMap::new();
+    for proof in proofs {
+        if is_cosigned_by_us(node, &proof.checkpoint)? || !path(node.home(), &peer.root, &proof.digest).is_file() {
+            files.insert(format!("peers/{}/proofs/{}", peer.root, proof.digest), &proof.bytes);
+        }
     }
-    Ok(())
+    let files: Vec<NewFile<'_>> = files.iter().map(|(path, bytes)| NewFile { path, bytes }).collect();
+    if files.is_empty() { Ok(()) } else { Ok(node.files().put(&files)?) }
 }
 
 /// The kept proof of a peer's statement.
@@ -164,10 +181,14 @@ pub(crate) fn theirs(home: &Home, peer: &KeyId, digest: &Hash) -> Result<Option<
     }
 }
 
-fn check_theirs(peer: &Authority, proof: &TlogProof, envelope: &[u8]) -> Result<(), Failure> {
+/// Checks a peer's proof of its own statement.
+pub(crate) fn check_theirs(peer: &Authority, statement: &Signed) -> Result<Checked, Failure> {
+    let proof = TlogProof::parse(&statement.tlog_proof)?;
     let origin = proof.checkpoint.text.lines().next().unwrap_or_default();
     let vkey = peer.ledger(&LedgerName::parse(origin)?).ok_or_else(|| not_shown(&peer.name, origin))?;
-    check(&peer.name, vkey, proof, envelope)
+    check(&peer.name, vkey, &proof, &statement.envelope)?;
+    let digest = Hash::of(&statement.envelope);
+    Ok(Checked { digest, checkpoint: proof.checkpoint, bytes: statement.tlog_proof.clone() })
 }
 
 /// Checks that a proof shows a statement in the ledger of this key, which is `whose`.

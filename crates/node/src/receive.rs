@@ -85,11 +85,10 @@ struct Arrived {
 /// Everything of these releases is proven: makes the content durable, signs and logs the receipts in one commit. The same
 /// receipts for ever. The releases are each of another package.
 pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, releases: &[Hash]) -> Vec<Result<Hash, Failure>> {
-    let arrived: Vec<Result<Arrived, Result<Hash, Failure>>> =
-        releases.iter().map(|release| arrive(node, release)).collect();
+    let arrived = arrive_all(node, releases);
     let good: Vec<&Arrived> = arrived.iter().flatten().collect();
     let mut receipts = receipt(node, peer, &good).map(Vec::into_iter);
-    let outcome = |arrived: Result<Arrived, Result<Hash, Failure>>| match arrived {
+    let outcome = |arrived: Arriving| match arrived {
         Err(known) => known,
         Ok(arrived) => {
             let receipt = receipts.as_mut().map_err(|failure| failure.clone())?.next();
@@ -102,8 +101,30 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, releases: &[Hash]) -> Vec<Re
     arrived.into_iter().map(outcome).collect()
 }
 
-/// Makes the content of a release durable; or says its receipt, where there is one, or what it fails with.
-fn arrive(node: &Arc<Node>, release: &Hash) -> Result<Arrived, Result<Hash, Failure>> {
+/// Threads that make the content of releases durable: each waits for the disk most of the time, and they share its flushes.
+const ARRIVING: usize = 4;
+
+/// What has arrived; or the receipt, where there is one, or what it fails with.
+type Arriving = Result<Arrived, Result<Hash, Failure>>;
+
+fn arrive_all(node: &Arc<Node>, releases: &[Hash]) -> Vec<Arriving> {
+    if releases.len() == 1 || custodia_disk::one_at_a_time() {
+        return releases.iter().map(|release| arrive(node, release)).collect();
+    }
+    std::thread::scope(|scope| {
+        let arrive = |part: &[Hash]| part.iter().map(|release| arrive(node, release)).collect::<Vec<_>>();
+        let parts = releases.chunks(releases.len().div_ceil(ARRIVING));
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || arrive(part))).collect();
+        let joined = threads.into_iter().flat_map(|thread| match thread.join() {
+            Ok(arrived) => arrived,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    })
+}
+
+/// Makes the content of a release durable.
+fn arrive(node: &Arc<Node>, release: &Hash) -> Arriving {
     let arrive = || {
         if let Some(receipt) = receipt_of(node, release)? {
             return Ok(Err(receipt));

@@ -12,6 +12,7 @@ use custodia_net::Peer;
 use super::{Said, Station, refused, us};
 use crate::author::{self, BoundBy, Draft};
 use crate::peers::Authority;
+use crate::proofs::Checked;
 use crate::{ask, keys, outgoing, proofs, receive};
 
 /// A release to us that was checked.
@@ -19,6 +20,15 @@ struct Judged {
     digest: Hash,
     envelope: Vec<u8>,
     package: Package,
+    proof: Checked,
+}
+
+/// An answer to a release of ours that was checked.
+struct JudgedAnswer {
+    digest: Hash,
+    envelope: Vec<u8>,
+    statement: Statement,
+    proof: Checked,
 }
 
 impl Station {
@@ -81,12 +91,13 @@ impl Station {
         }
         let package = statement.head.package.ok_or(Refused::new(WireCode::Statement))?;
         self.charge(authority, &digest, Said::Release)?;
-        proofs::keep_theirs(&self.node, authority, release).map_err(refused)?;
-        Ok(Judged { digest, envelope: release.envelope.clone(), package })
+        let proof = proofs::check_theirs(authority, release).map_err(refused)?;
+        Ok(Judged { digest, envelope: release.envelope.clone(), package, proof })
     }
 
     /// Logs releases, and consigns those that are not answered yet; gives the rows of our answers.
     fn consign_judged(&self, peer: &Peer, judged: &[&Judged]) -> Result<Vec<Row>, Refused> {
+        self.keep_proofs(peer, judged.iter().map(|judged| &judged.proof))?;
         let _desk = self.node.desk();
         let new = self.not_here(judged.iter().map(|judged| (&judged.digest, &judged.envelope)))?;
         author::keep(&self.node, new.iter().map(|(_, envelope)| envelope.as_slice())).map_err(refused)?;
@@ -146,19 +157,20 @@ impl Station {
         let judged = match judge() {
             Ok(authority) => {
                 let judge = |(signed, release): &(&Signed, Option<&Hash>)| {
-                    let statement = self.judge_answer(peer, &authority, signed, *release)?;
-                    Ok((signed.digest(), signed.envelope.clone(), statement))
+                    self.judge_answer(peer, &authority, signed, *release)
                 };
                 answers.iter().map(judge).collect()
             }
             Err(refused) => answers.iter().map(|_| Err(refused)).collect(),
         };
-        let keep = |judged: &[&(Hash, Vec<u8>, Statement)]| {
+        let keep = |judged: &[&JudgedAnswer]| {
+            self.keep_proofs(peer, judged.iter().map(|judged| &judged.proof))?;
             let _desk = self.node.desk();
-            let new = self.not_here(judged.iter().map(|(digest, envelope, _)| (digest, envelope)))?;
+            let new = self.not_here(judged.iter().map(|judged| (&judged.digest, &judged.envelope)))?;
             author::keep(&self.node, new.iter().map(|(_, envelope)| envelope.as_slice())).map_err(refused)?;
             let is_receipt = |digest: &Hash| {
-                judged.iter().any(|(it, _, statement)| it == digest && matches!(statement.body, Body::Receipt(_)))
+                let is_it = |judged: &&&JudgedAnswer| judged.digest == *digest;
+                judged.iter().find(is_it).is_some_and(|judged| matches!(judged.statement.body, Body::Receipt(_)))
             };
             new.iter().filter(|(digest, _)| is_receipt(digest)).for_each(|_| self.node.meters().receipt_stored());
             Ok(vec![(); judged.len()])
@@ -172,7 +184,7 @@ impl Station {
         authority: &Authority,
         signed: &Signed,
         release: Option<&Hash>,
-    ) -> Result<Statement, Refused> {
+    ) -> Result<JudgedAnswer, Refused> {
         let statement = authority.check(&signed.envelope).map_err(refused)?;
         let answered = statement.head.in_reply_to.ok_or(Refused::new(WireCode::NotAllowed))?;
         let says_release = statement.body.release();
@@ -198,8 +210,13 @@ impl Station {
             }
         }
         self.charge(authority, &signed.digest(), Said::Answer)?;
-        proofs::keep_theirs(&self.node, authority, signed).map_err(refused)?;
-        Ok(statement)
+        let proof = proofs::check_theirs(authority, signed).map_err(refused)?;
+        Ok(JudgedAnswer { digest: signed.digest(), envelope: signed.envelope.clone(), statement, proof })
+    }
+
+    fn keep_proofs<'a>(&self, peer: &Peer, proofs: impl Iterator<Item = &'a Checked>) -> Result<(), Refused> {
+        let authority = self.authority(peer)?;
+        proofs::keep_all(&self.node, &authority, proofs).map_err(refused)
     }
 
     /// Those of these statements that our ledger does not hold, each once.

@@ -1,6 +1,6 @@
 //! Two nodes by hand: how one follows the other into its next generation, and what it takes back when it has lost something.
 
-use custodia_format::body::CardLedger;
+use custodia_format::body::{CardLedger, Consignment};
 use custodia_format::checkpoint::Checkpoint;
 use custodia_format::entry::Entry;
 use custodia_format::key::SigningKey;
@@ -8,8 +8,8 @@ use custodia_format::note::{KeyType, Vkey};
 use custodia_format::tlog_proof::TlogProof;
 
 use super::*;
-use crate::author::Heading;
-use crate::generations;
+use crate::author::{Draft, Heading};
+use crate::{generations, keys};
 
 fn next_key() -> SigningKey {
     SigningKey::from_seed(&[44; 32])
