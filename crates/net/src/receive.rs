@@ -141,7 +141,7 @@ async fn read_batch(
 /// Chunks that came in whole and wait to be proven together.
 #[derive(Default)]
 struct Gathered {
-    /// Always of full length, so that a buffer that comes back need not be cleared again; empty when there is none.
+    /// As long as it was ever filled, so that it is cleared once, and only where it is needed; empty when there is none.
     buffer: Vec<u8>,
     filled: usize,
     parts: Vec<Part>,
@@ -155,8 +155,11 @@ impl Gathered {
     /// The place of the next chunk.
     fn room(&mut self, bytes: usize, free: &mut mpsc::Receiver<Vec<u8>>) -> &mut [u8] {
         if self.buffer.is_empty() {
-            self.buffer = free.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
+            self.buffer = free.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER_BYTES));
             self.filled = 0;
+        }
+        if self.buffer.len() < self.filled + bytes {
+            self.buffer.resize(self.filled + bytes, 0);
         }
         self.buffer.get_mut(self.filled..self.filled + bytes).unwrap_or_default()
     }

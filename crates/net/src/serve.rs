@@ -157,7 +157,7 @@ impl Drop for Lent {
 struct Buffers {
     sender: mpsc::Sender<Bytes>,
     free: Free,
-    /// Always of full length, so that it need not be cleared again; empty when there is none.
+    /// As long as it was ever filled, so that it is cleared once, and only where it is needed; empty when there is none.
     buffer: Vec<u8>,
     filled: usize,
 }
@@ -170,10 +170,13 @@ impl Buffers {
         }
         if self.buffer.is_empty() {
             let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            self.buffer = free.unwrap_or_else(|| vec![0; BUFFER_BYTES]);
+            self.buffer = free.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
         }
         let start = self.filled;
         self.filled += bytes;
+        if self.buffer.len() < self.filled {
+            self.buffer.resize(self.filled, 0);
+        }
         self.buffer.get_mut(start..self.filled).ok_or(ServeError::Gone)
     }
 

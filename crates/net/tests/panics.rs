@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use authority::Authority;
 use custodia_exchange::{
-    AddCheckpoint, Consigned, Cosigned, Cursor, Document, Event, GivenBack, Hello, Refused, Signed, Waits, Wanted,
+    AddCheckpoint, Cosigned, Cursor, Document, Event, GivenBack, Hello, Received, Refused, Signed, Taken, Waits, Wanted,
 };
 use custodia_format::Hash;
 use custodia_format::key::PublicKey;
@@ -82,9 +82,8 @@ impl Host for Panicking {
         keep_cosignatures(&self, peer: &Peer, checkpoint: &[u8], lines: &[u8]) -> Result<(), Refused>;
         owed(&self, peer: &Peer) -> Vec<Hash>;
         statement(&self, peer: &Peer, digest: &Hash) -> Result<Signed, Refused>;
-        consign(&self, peer: &Peer, release: &Signed) -> Result<Consigned, Refused>;
-        receipt(&self, peer: &Peer, release: &Hash) -> Result<Signed, Refused>;
-        keep(&self, peer: &Peer, statement: &Signed, release: Option<&Hash>) -> Result<(), Refused>;
+        take(&self, peer: &Peer, received: &[Received]) -> Vec<Result<Taken, Refused>>;
+        receipts(&self, peer: &Peer, releases: &[Hash]) -> Vec<Result<Signed, Refused>>;
         settled(&self, peer: &Peer, digest: &Hash) -> Result<(), Refused>;
         outgoing(&self, peer: &Peer, release: &Hash) -> Result<Arc<dyn Outgoing>, Refused>;
         waits(&self, peer: &Peer, waits: Option<&Waits>) -> ();
@@ -160,13 +159,13 @@ async fn a_panic_over_one_peer_costs_its_connection_and_nothing_else() {
         "checkpoint",
         "witness",
         "owed",
-        "consign",
+        "take",
         "incoming",
         "document",
         "wants",
         "midstates",
         "chunk",
-        "receipt",
+        "receipts",
         "waits",
         "observe",
     ] {

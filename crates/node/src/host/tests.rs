@@ -10,7 +10,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use custodia_exchange::{Cursor, Document, Wanted};
+use custodia_exchange::{Consigned, Cursor, Document, Wanted};
 use custodia_format::body::Receipt;
 use custodia_format::envelope::Envelope;
 use custodia_format::proof::Proof;
@@ -18,8 +18,9 @@ use custodia_format::ranges::Items;
 
 use super::*;
 use crate::api::{Operation, Reporter};
+use crate::author::Draft;
 use crate::init::{Founding, init};
-use crate::operations as op;
+use crate::{keys, operations as op};
 
 /// A node, its station, and the folder that it lives in.
 struct Party {

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use custodia_format::Hash;
 use custodia_format::key::KeyId;
 use custodia_net::{Delivered, End, Link, LinkError, Via};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::roads::connect;
 use super::{Online, Work};
@@ -18,6 +20,10 @@ use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::peers::Authority;
 use crate::watch::News;
+
+/// How long a session that we made and that has nothing left waits for what may be queued right behind: to make another one
+/// would take longer.
+const LINGERS: Duration = Duration::from_millis(100);
 
 /// What became of something that was handed over.
 enum Done {
@@ -161,10 +167,8 @@ async fn hand_over(
                 }
             }
         }
-        if session == Session::Ours && tasks.is_empty() {
-            return Ok(refused);
-        }
         tokio::select! {
+            () = sleep(LINGERS), if session == Session::Ours && tasks.is_empty() => return Ok(refused),
             _ = link.ended(), if tasks.is_empty() => return Ok(refused),
             Some(done) = tasks.join_next() => match done {
                 Err(error) => return Err(Failure::new(Code::Internal, error.to_string())),

@@ -8,8 +8,6 @@ use custodia_format::tlog_proof::TlogProof;
 use custodia_ledger::{Document as Logged, Shelf};
 
 use super::*;
-use crate::author::Draft;
-use crate::keys;
 
 impl Released {
     fn package(&self, release: &Hash) -> custodia_format::statement::Package {

@@ -8,8 +8,8 @@ use custodia_format::note::{KeyType, Vkey};
 use custodia_format::tlog_proof::TlogProof;
 
 use super::*;
-use crate::author::{Draft, Heading};
-use crate::{generations, keys};
+use crate::author::Heading;
+use crate::generations;
 
 fn next_key() -> SigningKey {
     SigningKey::from_seed(&[44; 32])
