@@ -343,7 +343,7 @@ fn packages_go_both_ways_in_one_session() {
 #[test]
 fn a_host_that_is_busy_ends_the_transfer_and_not_the_session() {
     let (mut a, mut b) = pair();
-    b.node.fails = Some(("Consign", Code::Busy));
+    b.node.fails = Some(("Take([Release", Code::Busy));
     let release = a.node.release("prosecutor.example", package(b"p"));
     a.session.deliver(release);
     pump(&mut a, &mut b, WHOLE);
@@ -362,7 +362,7 @@ fn a_receipt_that_is_not_kept_is_no_delivery() {
     b.fetches_at_once = false;
     a.session.deliver(release);
     pump(&mut a, &mut b, WHOLE);
-    a.node.fails = Some(("Keep {", Code::Statement));
+    a.node.fails = Some(("Take([Answer", Code::Statement));
     b.session.fetched(release, Ok(())).unwrap();
     pump(&mut a, &mut b, WHOLE);
     assert!(matches!(a.phases().last(), Some(Phase::Failed(_))));

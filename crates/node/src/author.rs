@@ -76,6 +76,11 @@ pub(crate) fn say_all(node: &Node, drafts: Vec<Draft>, keys: &[&SigningKey]) -> 
         return Ok(Vec::new());
     }
     node.may_sign()?;
+    let mut roots: Vec<Hash> = drafts.iter().filter_map(|draft| draft.package).map(|package| package.root).collect();
+    roots.sort();
+    if roots.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+        return Err(Failure::new(Code::Internal, "Two statements at once would have one number in a package's chain."));
+    }
     let heading = Heading { ledger: node.config().ledger.clone(), card: newest_card(node)? };
     let envelopes = drafts.into_iter().map(|draft| sign(node, draft, heading.clone(), keys));
     let envelopes = envelopes.collect::<Result<Vec<Envelope>, Failure>>()?;

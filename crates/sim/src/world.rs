@@ -238,12 +238,18 @@ impl<'a> World<'a> {
             Answer::Witnessed(cosigned) => !matches!(cosigned, custodia_exchange::Cosigned::Lines(_)),
             // It has no way to say no.
             Answer::Digests(_) => true,
+            // One of several says it for itself.
+            Answer::Taken(taken) => taken.iter().any(Result::is_err),
+            Answer::Receipts(receipts) => receipts.iter().any(Result::is_err),
             _ => false,
         };
-        let told = match &answer {
-            Answer::Refused(refused) => format!("{word} ({})", refused.code),
-            _ => word.to_owned(),
+        let code = match &answer {
+            Answer::Refused(refused) => Some(refused.code),
+            Answer::Taken(taken) => taken.iter().find_map(|taken| taken.as_ref().err()).map(|refused| refused.code),
+            Answer::Receipts(receipts) => receipts.iter().find_map(|it| it.as_ref().err()).map(|refused| refused.code),
+            _ => None,
         };
+        let told = code.map_or_else(|| word.to_owned(), |code| format!("{word} ({code})"));
         if !self.called(node, &told, refused) {
             return;
         }

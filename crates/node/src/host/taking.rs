@@ -1,6 +1,8 @@
 //! What a peer says, taken in: all of it that came together, with one commit for what is new of it, and one for what we
 //! answer.
 
+use std::collections::HashMap;
+
 use custodia_exchange::{Code as WireCode, Consigned, NeedsIt, Received, Refused, Signed, Taken};
 use custodia_format::Hash;
 use custodia_format::body::{Body, Consignment};
@@ -102,11 +104,18 @@ impl Station {
         let new = self.not_here(judged.iter().map(|judged| (&judged.digest, &judged.envelope)))?;
         author::keep(&self.node, new.iter().map(|(_, envelope)| envelope.as_slice())).map_err(refused)?;
         new.iter().for_each(|(digest, _)| self.node.allowances().released(&peer.root, **digest));
-        let known = |judged: &&Judged| self.own_answers(&judged.digest, &[Kind::Consignment, Kind::Refusal]);
-        let known = judged.iter().map(known).collect::<Result<Vec<_>, _>>().map_err(refused)?;
-        let unanswered = judged.iter().zip(&known).filter(|(_, answers)| answers.is_empty());
+        let (mut rows, mut unanswered) = (HashMap::new(), Vec::new());
+        for one in judged {
+            let answers = self.own_answers(&one.digest, &[Kind::Consignment, Kind::Refusal]).map_err(refused)?;
+            match answers.into_iter().next() {
+                Some(answer) => drop(rows.insert(one.digest, answer)),
+                None if unanswered.iter().any(|it: &&&Judged| it.digest == one.digest) => {}
+                None => unanswered.push(one),
+            }
+        }
         let drafts: Vec<Draft> = unanswered
-            .map(|(judged, _)| Draft {
+            .iter()
+            .map(|judged| Draft {
                 in_reply_to: Some(judged.digest),
                 package: Some(judged.package),
                 bound_by: BoundBy::Reader(peer.root),
@@ -117,15 +126,11 @@ impl Station {
             true => Ok(Vec::new()),
             false => author::say_all(&self.node, drafts, &[&keys::read(self.node.home(), keys::STATEMENT)?]),
         };
-        let mut said = say().map_err(refused)?.into_iter();
-        let row = |answers: Vec<Row>| match answers.into_iter().next() {
-            Some(row) => Ok(row),
-            None => {
-                let said = said.next().ok_or(Refused::new(WireCode::Internal))?;
-                author::row(&self.node, &said.digest).map_err(refused)
-            }
-        };
-        known.into_iter().map(row).collect()
+        for (judged, said) in unanswered.iter().zip(say().map_err(refused)?) {
+            rows.insert(judged.digest, author::row(&self.node, &said.digest).map_err(refused)?);
+        }
+        let row = |judged: &&Judged| rows.get(&judged.digest).cloned().ok_or(Refused::new(WireCode::Internal));
+        judged.iter().map(row).collect()
     }
 
     fn consigned(&self, peer: &Peer, judged: &Judged, answer: &Row) -> Result<Consigned, Refused> {
