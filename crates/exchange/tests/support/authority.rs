@@ -265,10 +265,18 @@ impl Authority {
             }
             Question::Statement { .. } => Answer::Refused(Code::NotHere.into()),
             Question::Take(statements) => {
-                Answer::Taken(statements.iter().map(|received| self.take(received)).collect())
+                let mut taken: Vec<_> = statements.iter().map(|received| self.take(received)).collect();
+                // All of them under the newest checkpoint.
+                for taken in taken.iter_mut().flatten() {
+                    if let Taken::Consigned(Consigned::Accepted { consignment: answer, .. }) = taken {
+                        *answer = self.signed(&answer.digest());
+                    }
+                }
+                Answer::Taken(taken)
             }
             Question::Receipts { releases } => {
-                Answer::Receipts(releases.into_iter().map(|release| Ok(self.receipt(release))).collect())
+                let receipts: Vec<Hash> = releases.into_iter().map(|release| self.receipt(release).digest()).collect();
+                Answer::Receipts(receipts.iter().map(|receipt| Ok(self.signed(receipt))).collect())
             }
             Question::Settled { digests } => {
                 self.owed.retain(|owed| !digests.contains(owed));
