@@ -13,7 +13,7 @@ use custodia_format::Hash;
 use custodia_format::midstate::{CHUNK_BYTES, Midstate, midstate_count, midstates_root, parse_midstates};
 
 use super::contents::Content;
-use crate::storage::{StorageError, remove_file};
+use crate::storage::StorageError;
 use crate::zeros::is_zero;
 
 /// Files that stay open.
@@ -68,16 +68,11 @@ impl Files {
         self.path(sha256).with_extension("midstates")
     }
 
-    /// Removes what was about to be named and is written to no more.
-    pub(super) fn remove_finished(&self) -> Result<(), StorageError> {
-        let failed = |error| StorageError::at(&self.folder, error);
-        for entry in fs::read_dir(&self.folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if entry.metadata().map_err(failed)?.permissions().readonly() {
-                remove_file(&entry.path())?;
-            }
-        }
-        Ok(())
+    /// Whether there is any file of a content here.
+    pub(super) fn hold_content(&self) -> Result<bool, StorageError> {
+        let listed = fs::read_dir(&self.folder).map_err(|error| StorageError::at(&self.folder, error))?;
+        let is_content = |name: &str| Hash::from_hex(name).is_some();
+        Ok(listed.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_content)))
     }
 
     /// Whether a content has its file, of its length.

@@ -106,10 +106,6 @@ impl State {
 
     fn resume(&self) -> Result<(), StorageError> {
         let said = have::read(self.files.folder(), self.contents.digest(), self.contents.chunks())?;
-        if said.is_none() {
-            // Its content must come anew, and cannot be written over what is read-only already.
-            self.files.remove_finished()?;
-        }
         self.recorded.add(&said.unwrap_or_default());
         for (number, content) in self.contents.iter() {
             let (first, end) = (content.first_bit, content.first_bit + content.chunks());
@@ -126,7 +122,10 @@ impl State {
             }
         }
         self.proven.add(&self.recorded.snapshot());
-        Ok(())
+        if !self.files.hold_content()? {
+            return Ok(());
+        }
+        self.contents.iter().try_for_each(|(number, content)| self.reprove(number, content))
     }
 
     fn raise(&self, number: u32, flag: u8) {
