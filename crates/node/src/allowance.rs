@@ -106,7 +106,7 @@ impl Allowances {
         })?
     }
 
-    /// A release of a peer is logged and consigned.
+    /// A release of a peer will be logged and consigned.
     pub(crate) fn released(&self, peer: &KeyId, release: Hash) {
         self.known(peer, |used| {
             used.unfinished.insert(release);

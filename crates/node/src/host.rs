@@ -85,7 +85,10 @@ impl Station {
             Said::Release => {
                 allowances.may_release(&self.node, peer)?;
                 // The release, and our answer to it.
-                allowances.may_say(&self.node, peer, 2)
+                allowances.may_say(&self.node, peer, 2)?;
+                // Counted before it is logged: others may be judged together with it.
+                allowances.released(&peer.root, *digest);
+                Ok(())
             }
             Said::Answer => allowances.may_say(&self.node, peer, 1),
         }

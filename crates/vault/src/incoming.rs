@@ -101,8 +101,8 @@ impl Vault {
         transfers.values().filter(|slot| slot.try_lock().is_ok_and(|open| open.is_some())).count()
     }
 
-    /// The folder of a release's transfer; it lasts from the first recording on. The caller may keep its documents there, under names that are no
-    /// digests and not `have` or `travelled`; they go with [`Vault::forget_transfer`].
+    /// The folder of a release's transfer; it lasts from the first recording on. The caller may keep its documents there,
+    /// under names that are no digests and not `have` or `travelled`; they go with [`Vault::forget_transfer`].
     ///
     /// # Errors
     /// [`StorageError`].

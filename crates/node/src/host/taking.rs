@@ -103,7 +103,6 @@ impl Station {
         let _desk = self.node.desk();
         let new = self.not_here(judged.iter().map(|judged| (&judged.digest, &judged.envelope)))?;
         author::keep(&self.node, new.iter().map(|(_, envelope)| envelope.as_slice())).map_err(refused)?;
-        new.iter().for_each(|(digest, _)| self.node.allowances().released(&peer.root, **digest));
         let (mut rows, mut unanswered) = (HashMap::new(), Vec::new());
         for one in judged {
             let answers = self.own_answers(&one.digest, &[Kind::Consignment, Kind::Refusal]).map_err(refused)?;
