@@ -354,7 +354,7 @@ fn what_was_written_and_not_recorded_is_proven_again_and_does_not_travel() {
     let mut bytes = fs::read(&long).unwrap();
     bytes[(2 << 20) + 5] ^= 1;
     fs::write(&long, bytes).unwrap();
-    let short = files().last().unwrap();
+    let short = files().next_back().unwrap();
     fs::write(&short, b"cut").unwrap();
     let vault = case.vault();
     let incoming = case.open(&vault);

@@ -68,19 +68,19 @@ impl Session {
     pub(super) fn say_under_checkpoint(&mut self, signed: Signed, said: Said) {
         if said.size > self.checkpoints.held && said.origin == self.checkpoints.origin {
             let (note, size) = (said.checkpoint.clone(), said.size);
-            self.prove_and_add(note, size, Some((signed, said)));
+            self.prove_and_add(note, size, Some(Box::new((signed, said))));
         } else {
             self.say(&signed, &said);
         }
     }
 
-    fn prove_and_add(&mut self, note: Vec<u8>, size: u64, then: Option<(Signed, Said)>) {
+    fn prove_and_add(&mut self, note: Vec<u8>, size: u64, then: Option<Box<(Signed, Said)>>) {
         let old = self.checkpoints.held;
         if old == 0 || old >= size {
             // "old 0" takes no proof; nor does the size that is held already, which only gets a fresh cosignature.
             self.add_checkpoint(note, size, Vec::new());
-            if let Some((signed, said)) = then {
-                self.say(&signed, &said);
+            if let Some(then) = then {
+                self.say(&then.0, &then.1);
             }
         } else {
             self.ask(Question::Consistency { old, new: size }, Pending::Consistency { note, size, then });

@@ -161,7 +161,7 @@ enum Pending {
     GiveBack,
     TakeBack { taken: u64, more: More },
     Newest,
-    Consistency { note: Vec<u8>, size: u64, then: Option<(Signed, Said)> },
+    Consistency { note: Vec<u8>, size: u64, then: Option<Box<(Signed, Said)>> },
     Witness,
     KeepCosignatures { size: u64 },
     Owed,
@@ -405,8 +405,8 @@ impl Session {
             (Pending::Newest, Answer::Checkpoint(note)) => self.submit(note)?,
             (Pending::Consistency { note, size, then }, Answer::Consistency(proof)) => {
                 self.add_checkpoint(note, size, proof);
-                if let Some((signed, said)) = then {
-                    self.say(&signed, &said);
+                if let Some(then) = then {
+                    self.say(&then.0, &then.1);
                 }
             }
             (Pending::Witness, Answer::Witnessed(cosigned)) => self.say_cosigned(cosigned),
