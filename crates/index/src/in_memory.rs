@@ -204,7 +204,7 @@ fn print(trees: &BTreeMap<Vec<u8>, Shared>) -> Vec<u8> {
     out
 }
 
-/// What [`print`] wrote; none, when it is anything else.
+/// What `print` wrote; none, when it is anything else.
 fn parse(mut bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, Pairs>> {
     fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
