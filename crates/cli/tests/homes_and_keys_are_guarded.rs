@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Authority, Place, address};
+use support::{Authority, Place, address, until};
 
 fn with_mode(path: &std::path::Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -68,6 +68,11 @@ fn one_process_works_on_a_home() {
         .says("next", "wait until it ends");
     // Over its socket the node takes requests; without it a command finds the home locked.
     lab.asks(&[&"seal", &source, &"--case", &"C-1"]);
+    let size = lab.asks(&[&"ledger", &"checkpoint"])["size"].as_u64().unwrap();
+    until("what was sealed is written out", || {
+        let public = fs::read_to_string(lab.home.join("ledger/checkpoint")).ok()?;
+        public.lines().nth(1)?.parse().ok().filter(|written: &u64| *written == size)
+    });
     fs::remove_file(lab.home.join("node.sock")).unwrap();
     lab.fails("E-LOCKED", 34, &[&"seal", &source, &"--case", &"C-2"]).says("found", pid.trim());
     lab.fails("E-LOCKED", 34, &[&"inbox"]);

@@ -40,8 +40,9 @@ pub struct Node {
     peers: Peers,
     /// The cosigned checkpoints on file.
     notes: Notes,
-    /// Its home, where several files are made to last at once.
-    files: Folder,
+    /// Its home, where several files are made to last at once. One writes at a time: two that wrote the same file would
+    /// take each other's unfinished one.
+    files: Mutex<Folder>,
     witnessed: WitnessMemory,
     /// Held while a checkpoint of another ledger is judged against all that is known of it.
     judging: Mutex<()>,
@@ -94,7 +95,7 @@ impl Node {
             peers,
             notes,
             witnessed: WitnessMemory::new(files.clone()),
-            files,
+            files: Mutex::new(files),
             judging: Mutex::new(()),
             heard: Heard::default(),
             summaries: Summaries::default(),
@@ -125,8 +126,8 @@ impl Node {
     }
 
     /// Its home, to write several files at once.
-    pub(crate) const fn files(&self) -> &Folder {
-        &self.files
+    pub(crate) fn files(&self) -> MutexGuard<'_, Folder> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cosigned checkpoints on file.

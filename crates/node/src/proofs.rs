@@ -17,7 +17,7 @@ use custodia_format::note::{Note, Vkey};
 use custodia_format::text::LedgerName;
 use custodia_format::tlog_proof::TlogProof;
 use custodia_index::Row;
-use custodia_ledger::{Ledger, NewFile, Shelf, Storage};
+use custodia_ledger::{Ledger, NewFile, Shelf, Storage as _};
 
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
@@ -163,6 +163,8 @@ pub(crate) fn keep_all<'a>(
     peer: &Authority,
     proofs: impl IntoIterator<Item = &'a Checked>,
 ) -> Result<(), Failure> {
+    // Whoever comes second finds what the first has kept.
+    let home = node.files();
     let mut files: BTreeMap<String, &[u8]> = BTreeMap::new();
     for proof in proofs {
         if is_cosigned_by_us(node, &proof.checkpoint)? || !path(node.home(), &peer.root, &proof.digest).is_file() {
@@ -170,7 +172,7 @@ pub(crate) fn keep_all<'a>(
         }
     }
     let files: Vec<NewFile<'_>> = files.iter().map(|(path, bytes)| NewFile { path, bytes }).collect();
-    if files.is_empty() { Ok(()) } else { Ok(node.files().put(&files)?) }
+    if files.is_empty() { Ok(()) } else { Ok(home.put(&files)?) }
 }
 
 /// The kept proof of a peer's statement.
