@@ -19,7 +19,7 @@ fn world_with(size: usize) -> World {
     World::with("", |place, node, rogue| releases(place, node, rogue, &[size]))
 }
 
-/// Releases and waits for the first want.
+/// Releases, and waits for the consignment.
 async fn announced(
     rogue: &Rogue,
     world: &World,
@@ -36,6 +36,7 @@ fn documents_longer_than_any_are_refused_before_they_come() {
     let rogue = Rogue::of(&world.rogue);
     on_network(async {
         let (mut inside, release, package) = announced(&rogue, &world).await;
+        inside.is_asked_for(Document::History).await;
         inside.gives_nothing(release, package.root, Document::History, (64 << 20) + 1).await;
         assert_eq!(inside.is_ended().await, Code::Quota);
         row("T15", "a history of 64 MiB and a byte", "refused before a byte of it", "code 41");
@@ -62,6 +63,7 @@ fn a_manifest_at_the_limit_that_never_comes_takes_no_room() {
     let rogue = Rogue::of(&world.rogue);
     on_network(async {
         let (mut inside, release, package) = announced(&rogue, &world).await;
+        inside.is_asked_for(Document::Manifest).await;
         inside.gives_nothing(release, package.root, Document::Manifest, limits::MANIFEST_BYTES).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(inside.connection.close_reason().is_none());
@@ -99,6 +101,7 @@ fn documents_that_are_not_the_released_ones_are_not_kept() {
             ("Q7", "a manifest with ten changed bytes", Document::Manifest, flipped),
         ] {
             let (mut inside, release, package) = announced(&rogue, &world).await;
+            inside.is_asked_for(document).await;
             inside.gives(release, package.root, document, &bytes).await;
             let code = inside.is_ended().await;
             assert_eq!(code, Code::Manifest, "{what}");
@@ -122,6 +125,7 @@ fn a_document_longer_or_shorter_than_it_was_announced_is_not_kept() {
             let (mut inside, release, package) = announced(&rogue, &world).await;
             let bytes = rogue.manifest(&package);
             let announced = (bytes.len() as i64 - more) as u64;
+            inside.is_asked_for(Document::Manifest).await;
             inside.follows(release, Document::Manifest, announced).await;
             inside.sends_document(package.root, Document::Manifest, &bytes).await;
             assert_eq!(inside.is_closed().await, Some(14), "{what}");

@@ -379,6 +379,11 @@ impl Inside {
         self.says(&Message::Follows(Follows { release, document, bytes })).await;
     }
 
+    /// Waits until the node wants this document: what comes before it is asked for ends the session.
+    pub async fn is_asked_for(&mut self, document: Document) {
+        while self.is_wanted().await.what != Wish::Document(document) {}
+    }
+
     /// Gives the node both documents of a release, and says what it wants of the content then.
     pub async fn gives_documents(&mut self, rogue: &Rogue, release: Hash, package: &Package) -> Want {
         loop {
