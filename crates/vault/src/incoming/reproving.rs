@@ -19,7 +19,7 @@ use super::state::State;
 use crate::storage::StorageError;
 
 impl State {
-    /// Takes what lies here of a content and is not recorded. What cannot be read or written is not here: it travels again.
+    /// Takes what lies here of a content and is not recorded. What cannot be read is not here: it travels again.
     pub(super) fn reprove(&self, number: u32, content: &Content) -> Result<(), StorageError> {
         let end = content.first_bit + content.chunks();
         if self.recorded.next(false, content.first_bit, end).is_none() || !self.files.has(content)? {
@@ -27,6 +27,7 @@ impl State {
         }
         let Some(midstates) = self.files.read_midstates(content)? else { return Ok(()) };
         let path = self.files.path(&content.sha256);
+        let failed = |error| StorageError::at(&path, error);
         let open = || {
             // It was about to be named.
             if fs::metadata(&path)?.permissions().readonly() {
@@ -34,7 +35,7 @@ impl State {
             }
             Ok::<_, io::Error>((fs::File::open(&path)?, File::open_existing(&path)?))
         };
-        let Ok((file, to_write)) = open() else { return Ok(()) };
+        let (file, to_write) = open().map_err(failed)?;
         let mut bytes = Vec::new();
         for chunk in written_chunks(&file, content.size) {
             let bit = content.first_bit + chunk;
@@ -46,7 +47,8 @@ impl State {
             let offset = chunk * CHUNK_BYTES;
             let proves = file.read_exact_at(&mut bytes, offset).is_ok()
                 && prove_chunk(content.size, &content.sha256, &midstates, chunk, &bytes).is_ok();
-            if proves && to_write.write_all_at(&bytes, offset).is_ok() {
+            if proves {
+                to_write.write_all_at(&bytes, offset).map_err(failed)?;
                 self.note_written(number, bit, length);
             }
         }
