@@ -220,8 +220,9 @@ fn what_is_proven_is_not_sent_again_when_both_ends_are_killed() {
     let travelled = told["travelled"].as_u64().unwrap();
     println!("{BYTES} bytes; at the first kill {kept}; {travelled} travelled in all: {told}");
     assert_eq!((told["again"].as_u64(), told["proven"].as_u64()), (Some(0), Some(BYTES)), "{told}");
-    // What travelled and was lost is what was not recorded yet: less than the package itself.
-    assert!((BYTES..2 * BYTES).contains(&travelled), "{told}");
+    // What had been written when its process was killed is proven anew. A chunk that was written and not yet counted then is
+    // missing in the figure, one for each thread that proves.
+    assert!((BYTES - (16 << 20)..=BYTES).contains(&travelled), "{told}");
     assert_eq!(lab.said_of(&package), ["seal", "release", "consignment", "receipt"]);
     assert_eq!(prosecutor.said_of(&package), ["release", "consignment", "receipt"]);
     theirs.stop();
