@@ -165,9 +165,11 @@ pub(crate) fn keep_all<'a>(
 ) -> Result<(), Failure> {
     // Whoever comes second finds what the first has kept.
     let home = node.files();
+    let own = witness::own_vkey(node)?;
     let mut files: BTreeMap<String, &[u8]> = BTreeMap::new();
     for proof in proofs {
-        if is_cosigned_by_us(node, &proof.checkpoint)? || !path(node.home(), &peer.root, &proof.digest).is_file() {
+        let is_cosigned_by_us = matches!(cosignature_time(&proof.checkpoint, &own), Ok(Some(_)));
+        if is_cosigned_by_us || !path(node.home(), &peer.root, &proof.digest).is_file() {
             files.insert(format!("peers/{}/proofs/{}", peer.root, proof.digest), &proof.bytes);
         }
     }
@@ -203,11 +205,6 @@ pub(crate) fn check(whose: &dyn Display, ledger: &Vkey, proof: &TlogProof, envel
 fn not_shown(whose: &dyn Display, found: impl Display) -> Failure {
     Failure::new(Code::Signature, "This proof does not show the statement in a ledger of its issuer.")
         .instead_of(format!("a checkpoint of {whose}"), found.to_string())
-}
-
-/// Whether our witness key has cosigned a note.
-fn is_cosigned_by_us(node: &Node, note: &Note) -> Result<bool, Failure> {
-    Ok(matches!(cosignature_time(note, &witness::own_vkey(node)?), Ok(Some(_))))
 }
 
 fn path(home: &Home, peer: &KeyId, digest: &Hash) -> PathBuf {

@@ -86,11 +86,17 @@ struct Arrived {
 /// receipts for ever. The releases are each of another package.
 pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, releases: &[Hash]) -> Vec<Result<Hash, Failure>> {
     let arrived = arrive_all(node, releases);
-    let good: Vec<&Arrived> = arrived.iter().flatten().collect();
+    let good: Vec<&Arrived> = arrived
+        .iter()
+        .filter_map(|arrival| match arrival {
+            Ok(Arriving::Arrived(arrived)) => Some(arrived),
+            _ => None,
+        })
+        .collect();
     let mut receipts = receipt(node, peer, &good).map(Vec::into_iter);
-    let outcome = |arrived: Arriving| match arrived {
-        Err(known) => known,
-        Ok(arrived) => {
+    let outcome = |arrival: Result<Arriving, Failure>| match arrival? {
+        Arriving::Receipted(receipt) => Ok(receipt),
+        Arriving::Arrived(arrived) => {
             let receipt = receipts.as_mut().map_err(|failure| failure.clone())?.next();
             let receipt = receipt.ok_or_else(|| Failure::new(Code::Internal, "A receipt was not made."))?;
             node.allowances().received(&peer.root, &arrived.release, arrived.bytes);
@@ -104,10 +110,15 @@ pub(crate) fn finish(node: &Arc<Node>, peer: &Peer, releases: &[Hash]) -> Vec<Re
 /// Threads that make the content of releases durable: each waits for the disk most of the time, and they share its flushes.
 const ARRIVING: usize = 4;
 
-/// What has arrived; or the receipt, where there is one, or what it fails with.
-type Arriving = Result<Arrived, Result<Hash, Failure>>;
+/// How far a transfer is of which everything is proven.
+enum Arriving {
+    /// There is a receipt.
+    Receipted(Hash),
+    /// There is none yet.
+    Arrived(Arrived),
+}
 
-fn arrive_all(node: &Arc<Node>, releases: &[Hash]) -> Vec<Arriving> {
+fn arrive_all(node: &Arc<Node>, releases: &[Hash]) -> Vec<Result<Arriving, Failure>> {
     if releases.len() == 1 || custodia_disk::one_at_a_time() {
         return releases.iter().map(|release| arrive(node, release)).collect();
     }
@@ -124,27 +135,24 @@ fn arrive_all(node: &Arc<Node>, releases: &[Hash]) -> Vec<Arriving> {
 }
 
 /// Makes the content of a release durable.
-fn arrive(node: &Arc<Node>, release: &Hash) -> Arriving {
-    let arrive = || {
-        if let Some(receipt) = receipt_of(node, release)? {
-            return Ok(Err(receipt));
-        }
-        let statement = release_to_us(node, release)?;
-        let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
-            return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
-        };
-        let transfer = transfer(node, release, &package, &body.items)?;
-        transfer.finish()?;
-        // It may have been there already, named by a process that was killed before its name was on the disk.
-        node.home().manifest(&package.root).parent().map_or(Ok(()), |folder| {
-            home::make_folder(folder)?;
-            home::sync_folder(folder)
-        })?;
-        let (items, carried) = (body.items.clone(), carried_of(&transfer));
-        let bytes = covered_bytes(node, &package.root, &items)?;
-        Ok(Ok(Arrived { release: *release, package, items, bytes, carried }))
+fn arrive(node: &Arc<Node>, release: &Hash) -> Result<Arriving, Failure> {
+    if let Some(receipt) = receipt_of(node, release)? {
+        return Ok(Arriving::Receipted(receipt));
+    }
+    let statement = release_to_us(node, release)?;
+    let (Body::Release(body), Some(package)) = (&statement.body, statement.head.package) else {
+        return Err(Failure::new(Code::Internal, "A release is no release.").at(release));
     };
-    arrive().map_err(Err)?.map_err(Ok)
+    let transfer = transfer(node, release, &package, &body.items)?;
+    transfer.finish()?;
+    // It may have been there already, named by a process that was killed before its name was on the disk.
+    node.home().manifest(&package.root).parent().map_or(Ok(()), |folder| {
+        home::make_folder(folder)?;
+        home::sync_folder(folder)
+    })?;
+    let (items, carried) = (body.items.clone(), carried_of(&transfer));
+    let bytes = covered_bytes(node, &package.root, &items)?;
+    Ok(Arriving::Arrived(Arrived { release: *release, package, items, bytes, carried }))
 }
 
 /// Signs and logs the receipts of what has arrived, in its order; where there is one by now, that one.

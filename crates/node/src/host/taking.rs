@@ -17,20 +17,12 @@ use crate::peers::Authority;
 use crate::proofs::Checked;
 use crate::{ask, keys, outgoing, proofs, receive};
 
-/// A release to us that was checked.
-struct Judged {
+/// A statement that was checked, and what it is to us: a release's package, or all that an answer says.
+struct Judged<T> {
     digest: Hash,
     envelope: Vec<u8>,
-    package: Package,
     proof: Checked,
-}
-
-/// An answer to a release of ours that was checked.
-struct JudgedAnswer {
-    digest: Hash,
-    envelope: Vec<u8>,
-    statement: Statement,
-    proof: Checked,
+    says: T,
 }
 
 impl Station {
@@ -71,18 +63,11 @@ impl Station {
 
     /// Answers releases to us, each of another package.
     fn consign_all(&self, peer: &Peer, releases: &[&Signed]) -> Vec<Result<Consigned, Refused>> {
-        let judge = || {
-            ask::before_signing(&self.node).map_err(refused)?;
-            self.authority(peer)
-        };
-        let judged = match judge() {
-            Ok(authority) => releases.iter().map(|release| self.judge_release(&authority, release)).collect(),
-            Err(refused) => releases.iter().map(|_| Err(refused)).collect(),
-        };
+        let judged = self.judge(peer, releases, |authority, release| self.judge_release(authority, release));
         together(judged, |judged| self.consign_judged(peer, judged), |judged, row| self.consigned(peer, &judged, &row))
     }
 
-    fn judge_release(&self, authority: &Authority, release: &Signed) -> Result<Judged, Refused> {
+    fn judge_release(&self, authority: &Authority, release: &Signed) -> Result<Judged<Package>, Refused> {
         let digest = release.digest();
         let statement = authority.check(&release.envelope).map_err(refused)?;
         let Body::Release(body) = &statement.body else { return Err(WireCode::Statement.into()) };
@@ -94,21 +79,20 @@ impl Station {
         let package = statement.head.package.ok_or(Refused::new(WireCode::Statement))?;
         self.charge(authority, &digest, Said::Release)?;
         let proof = proofs::check_theirs(authority, release).map_err(refused)?;
-        Ok(Judged { digest, envelope: release.envelope.clone(), package, proof })
+        Ok(Judged { digest, envelope: release.envelope.clone(), proof, says: package })
     }
 
     /// Logs releases, and consigns those that are not answered yet; gives the rows of our answers.
-    fn consign_judged(&self, peer: &Peer, judged: &[&Judged]) -> Result<Vec<Row>, Refused> {
-        self.keep_proofs(peer, judged.iter().map(|judged| &judged.proof))?;
+    fn consign_judged(&self, peer: &Peer, judged: &[&Judged<Package>]) -> Result<Vec<Row>, Refused> {
+        self.keep_proofs(peer, judged)?;
         let _desk = self.node.desk();
-        let new = self.not_here(judged.iter().map(|judged| (&judged.digest, &judged.envelope)))?;
-        author::keep(&self.node, new.iter().map(|(_, envelope)| envelope.as_slice())).map_err(refused)?;
+        self.log(judged)?;
         let (mut rows, mut unanswered) = (HashMap::new(), Vec::new());
         for one in judged {
             let answers = self.own_answers(&one.digest, &[Kind::Consignment, Kind::Refusal]).map_err(refused)?;
             match answers.into_iter().next() {
                 Some(answer) => drop(rows.insert(one.digest, answer)),
-                None if unanswered.iter().any(|it: &&&Judged| it.digest == one.digest) => {}
+                None if unanswered.iter().any(|it: &&&Judged<Package>| it.digest == one.digest) => {}
                 None => unanswered.push(one),
             }
         }
@@ -116,7 +100,7 @@ impl Station {
             .iter()
             .map(|judged| Draft {
                 in_reply_to: Some(judged.digest),
-                package: Some(judged.package),
+                package: Some(judged.says),
                 bound_by: BoundBy::Reader(peer.root),
                 ..Draft::of(Body::Consignment(Consignment { release: judged.digest }))
             })
@@ -128,16 +112,16 @@ impl Station {
         for (judged, said) in unanswered.iter().zip(say().map_err(refused)?) {
             rows.insert(judged.digest, author::row(&self.node, &said.digest).map_err(refused)?);
         }
-        let row = |judged: &&Judged| rows.get(&judged.digest).cloned().ok_or(Refused::new(WireCode::Internal));
+        let row = |judged: &&Judged<Package>| rows.get(&judged.digest).cloned().ok_or(Refused::new(WireCode::Internal));
         judged.iter().map(row).collect()
     }
 
-    fn consigned(&self, peer: &Peer, judged: &Judged, answer: &Row) -> Result<Consigned, Refused> {
+    fn consigned(&self, peer: &Peer, judged: &Judged<Package>, answer: &Row) -> Result<Consigned, Refused> {
         let signed = self.send(peer, answer).map_err(refused)?;
         if answer.kind == Kind::Refusal.to_string() {
             return Ok(Consigned::Declined { refusal: signed });
         }
-        let (history, manifest) = receive::needs(&self.node, &peer.root, &judged.digest, &judged.package.root);
+        let (history, manifest) = receive::needs(&self.node, &peer.root, &judged.digest, &judged.says.root);
         let need = |missing| if missing { NeedsIt::Yes } else { NeedsIt::No };
         Ok(Consigned::Accepted { consignment: signed, history: need(history), manifest: need(manifest) })
     }
@@ -154,29 +138,14 @@ impl Station {
 
     /// Keeps statements that answer ours.
     fn keep_all(&self, peer: &Peer, answers: &[(&Signed, Option<&Hash>)]) -> Vec<Result<(), Refused>> {
-        let judge = || {
-            ask::before_signing(&self.node).map_err(refused)?;
-            self.authority(peer)
-        };
-        let judged = match judge() {
-            Ok(authority) => {
-                let judge = |(signed, release): &(&Signed, Option<&Hash>)| {
-                    self.judge_answer(peer, &authority, signed, *release)
-                };
-                answers.iter().map(judge).collect()
-            }
-            Err(refused) => answers.iter().map(|_| Err(refused)).collect(),
-        };
-        let keep = |judged: &[&JudgedAnswer]| {
-            self.keep_proofs(peer, judged.iter().map(|judged| &judged.proof))?;
+        let judged = self
+            .judge(peer, answers, |authority, (signed, release)| self.judge_answer(peer, authority, signed, *release));
+        let keep = |judged: &[&Judged<Statement>]| {
+            self.keep_proofs(peer, judged)?;
             let _desk = self.node.desk();
-            let new = self.not_here(judged.iter().map(|judged| (&judged.digest, &judged.envelope)))?;
-            author::keep(&self.node, new.iter().map(|(_, envelope)| envelope.as_slice())).map_err(refused)?;
-            let is_receipt = |digest: &Hash| {
-                let is_it = |judged: &&&JudgedAnswer| judged.digest == *digest;
-                judged.iter().find(is_it).is_some_and(|judged| matches!(judged.statement.body, Body::Receipt(_)))
-            };
-            new.iter().filter(|(digest, _)| is_receipt(digest)).for_each(|_| self.node.meters().receipt_stored());
+            let new = self.log(judged)?;
+            let receipts = new.iter().filter(|judged| matches!(judged.says.body, Body::Receipt(_)));
+            receipts.for_each(|_| self.node.meters().receipt_stored());
             Ok(vec![(); judged.len()])
         };
         together(judged, keep, |_, ()| Ok(()))
@@ -188,7 +157,7 @@ impl Station {
         authority: &Authority,
         signed: &Signed,
         release: Option<&Hash>,
-    ) -> Result<JudgedAnswer, Refused> {
+    ) -> Result<Judged<Statement>, Refused> {
         let statement = authority.check(&signed.envelope).map_err(refused)?;
         let answered = statement.head.in_reply_to.ok_or(Refused::new(WireCode::NotAllowed))?;
         let says_release = statement.body.release();
@@ -215,26 +184,38 @@ impl Station {
         }
         self.charge(authority, &signed.digest(), Said::Answer)?;
         let proof = proofs::check_theirs(authority, signed).map_err(refused)?;
-        Ok(JudgedAnswer { digest: signed.digest(), envelope: signed.envelope.clone(), statement, proof })
+        Ok(Judged { digest: signed.digest(), envelope: signed.envelope.clone(), proof, says: statement })
     }
 
-    fn keep_proofs<'a>(&self, peer: &Peer, proofs: impl Iterator<Item = &'a Checked>) -> Result<(), Refused> {
-        let authority = self.authority(peer)?;
-        proofs::keep_all(&self.node, &authority, proofs).map_err(refused)
-    }
-
-    /// Those of these statements that our ledger does not hold, each once.
-    fn not_here<'a>(
+    /// Judges each, once it is clear that this node may sign and knows the peer.
+    fn judge<T, U>(
         &self,
-        statements: impl Iterator<Item = (&'a Hash, &'a Vec<u8>)>,
-    ) -> Result<Vec<(&'a Hash, &'a Vec<u8>)>, Refused> {
-        let mut new: Vec<(&Hash, &Vec<u8>)> = Vec::new();
-        for (digest, envelope) in statements {
-            let is_here = self.node.index().row(digest).map_err(|error| refused(error.into()))?.is_some();
-            if !is_here && !new.iter().any(|(it, _)| *it == digest) {
-                new.push((digest, envelope));
+        peer: &Peer,
+        all: &[T],
+        judge: impl Fn(&Authority, &T) -> Result<Judged<U>, Refused>,
+    ) -> Vec<Result<Judged<U>, Refused>> {
+        let may_judge = ask::before_signing(&self.node).map_err(refused).and_then(|()| self.authority(peer));
+        match may_judge {
+            Ok(authority) => all.iter().map(|one| judge(&authority, one)).collect(),
+            Err(refused) => all.iter().map(|_| Err(refused)).collect(),
+        }
+    }
+
+    fn keep_proofs<T>(&self, peer: &Peer, judged: &[&Judged<T>]) -> Result<(), Refused> {
+        let authority = self.authority(peer)?;
+        proofs::keep_all(&self.node, &authority, judged.iter().map(|judged| &judged.proof)).map_err(refused)
+    }
+
+    /// Logs those of these statements that our ledger does not hold, each once, and gives them. The caller holds the desk.
+    fn log<'a, T>(&self, judged: &[&'a Judged<T>]) -> Result<Vec<&'a Judged<T>>, Refused> {
+        let mut new: Vec<&Judged<T>> = Vec::new();
+        for one in judged {
+            let is_here = self.node.index().row(&one.digest).map_err(|error| refused(error.into()))?.is_some();
+            if !is_here && !new.iter().any(|it| it.digest == one.digest) {
+                new.push(one);
             }
         }
+        author::keep(&self.node, new.iter().map(|judged| judged.envelope.as_slice())).map_err(refused)?;
         Ok(new)
     }
 }
