@@ -78,6 +78,10 @@ impl Rogue {
                     folders.push(entry);
                     continue;
                 }
+                if entry.file_name().unwrap().as_encoded_bytes().starts_with(b".") {
+                    // Not whole yet: the ledger writes out beside us.
+                    continue;
+                }
                 let bytes = std::fs::read(entry).unwrap();
                 let statement = Statement::parse(&Envelope::parse(&bytes).unwrap()).unwrap();
                 if let Some(index) = self.ledger.index_of_digest(&Hash::of(&bytes)) {
