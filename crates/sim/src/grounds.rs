@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,6 +74,10 @@ impl<'a> Grounds<'a> {
 /// The index is not behind the disk, so nobody knows what has changed of it.
 fn put_back_index(from: &Path, to: &Path) -> Result<(), Failed> {
     let index = Path::new("index");
-    fs::remove_dir_all(to.join(index))?;
+    match fs::remove_dir_all(to.join(index)) {
+        // A node whose power went while it made its index anew has none.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed?,
+    }
     Ok(crate::template::copy(from, to, index)?)
 }

@@ -11,6 +11,9 @@ use custodia_sim::{Grounds, Tally, Template};
 
 const USAGE: &str = "custodia-sim --seeds FROM..TO [--jobs N] | --seed N [--trace]";
 
+/// So that a run of hours shows where it is.
+const SAYS_EVERY: u64 = 1000;
+
 struct Asked {
     from: u64,
     to: u64,
@@ -82,10 +85,16 @@ fn work(asked: &Asked) -> Result<u64, custodia_sim::template::Failed> {
                     let outcome = match grounds.run(seed, asked.prints) {
                         Ok(outcome) => outcome,
                         Err(error) => {
+                            // The others end with the seed that they are at.
+                            next.store(asked.to, Ordering::Relaxed);
+                            let error = format!("seed {seed} could not be run: {error}").into();
                             *failed.lock().expect("nobody panics with it in hand") = Some(error);
                             return;
                         }
                     };
+                    if seed % SAYS_EVERY == 0 {
+                        eprintln!("at seed {seed}, after {:.0} s", began.elapsed().as_secs_f64());
+                    }
                     let mut total = total.lock().expect("nobody panics with it in hand");
                     total.0.add(&outcome.tally);
                     traces.lock().expect("nobody panics with it in hand").insert(seed, outcome.trace.clone());

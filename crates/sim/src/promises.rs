@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use custodia_exchange::fetch::Batch;
 use custodia_exchange::message::Message;
 use custodia_format::Hash;
+use custodia_node::watched;
 
 use crate::disk::Version;
 use crate::template::{CASE_WORD, NAME_WORD, Setting};
@@ -88,18 +89,24 @@ impl Promises {
         }
     }
 
-    /// The items that a node has signed for, and those that are on their way to it.
-    pub(crate) fn acknowledged_items(&self, node: usize) -> BTreeSet<Hash> {
-        let receipts = self.receipts.iter().filter(|receipt| receipt.node == node).map(|receipt| receipt.package);
-        receipts.filter_map(|package| self.items_of.get(package)).flatten().copied().collect()
-    }
-
     pub(crate) fn package_of(&self, release: &Hash) -> Option<usize> {
         self.package_of.get(release).copied()
     }
 }
 
 impl World<'_> {
+    /// The items that a node has signed for, whether it has said so to anybody or not. What rots from then on is not what the
+    /// receipt spoke of. Of a node that is down nobody knows, so all of them.
+    pub(crate) fn signed_items(&self, node: usize) -> BTreeSet<Hash> {
+        let there = self.stations.get(node).and_then(|it| it.up.as_ref()).map(|up| &up.node);
+        let has_receipt = |release: &Hash| {
+            self.promises.receipts.iter().any(|it| it.node == node && it.release == *release)
+                || there.is_none_or(|there| !watched::receipt_of(there, release).is_ok_and(|found| found.is_none()))
+        };
+        let signed = self.promises.package_of.iter().filter(|(release, _)| has_receipt(release));
+        signed.filter_map(|(_, package)| self.promises.items_of.get(*package)).flatten().copied().collect()
+    }
+
     pub(crate) fn violated(&mut self, promise: &str, what: &str) {
         let text = format!("{promise} at {} ms: {what}", self.now);
         self.note(&format!("VIOLATED {text}"));

@@ -95,10 +95,10 @@ impl World<'_> {
     /// Bits change at rest: of what the node sends, or of what it keeps about what arrives.
     fn flip(&mut self, node: usize) {
         let Some(disk) = self.stations.get(node).map(|station| station.disk.clone()) else { return };
-        let receipted = self.promises.acknowledged_items(node);
+        let signed = self.signed_items(node);
         let mut files = disk.files(std::path::Path::new("objects"));
         files.retain(|path| {
-            path.file_name().and_then(|name| Hash::from_hex(name.to_str()?)).is_some_and(|it| !receipted.contains(&it))
+            path.file_name().and_then(|name| Hash::from_hex(name.to_str()?)).is_some_and(|it| !signed.contains(&it))
         });
         files.extend(disk.files(std::path::Path::new("incoming")).into_iter().filter(|path| {
             path.file_name().is_some_and(|name| name == "have") || path.extension().is_some_and(|it| it == "midstates")
