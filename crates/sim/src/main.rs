@@ -92,7 +92,7 @@ fn work(asked: &Asked) -> Result<u64, custodia_sim::template::Failed> {
                             return;
                         }
                     };
-                    if seed % SAYS_EVERY == 0 {
+                    if seed.is_multiple_of(SAYS_EVERY) {
                         eprintln!("at seed {seed}, after {:.0} s", began.elapsed().as_secs_f64());
                     }
                     let mut total = total.lock().expect("nobody panics with it in hand");
