@@ -441,6 +441,25 @@ fn what_is_erased_between_the_hashing_and_the_end_is_missing_again() {
 }
 
 #[test]
+fn p2_what_rots_between_the_hashing_and_the_end_is_missing_again() {
+    let case = Case::new(vec![noise(1, 100)]);
+    let vault = case.vault();
+    let first = case.open(&vault);
+    case.bring_all(&first);
+    first.finish().unwrap();
+    let second = vault.transfer(&Hash::of(b"second"), || Ok(case.plan())).unwrap();
+    assert!(all_missing(&second).is_empty());
+    let hex = case.sent[0].plan.sha256.to_string();
+    let path = case.home.path().join("objects").join(&hex[..2]).join(&hex);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, noise(2, 100)).unwrap();
+    assert!(matches!(second.finish(), Err(IncomingError::Incomplete { chunks: 1, bytes: 100 })));
+    case.bring_all(&second);
+    second.finish().unwrap();
+    case.assert_arrived(&vault);
+}
+
+#[test]
 fn p1_a_crash_at_any_step_of_the_end_loses_nothing() {
     let case = Case::mixed();
     let vault = case.vault();

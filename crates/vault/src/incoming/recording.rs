@@ -59,12 +59,12 @@ impl State {
 
     /// Names everything that arrived. The transfer's folder keeps what else is in it until it is forgotten.
     pub(super) fn finish(&self) -> Result<(), IncomingError> {
-        for (number, content) in self.contents.iter() {
-            if self.reuses(number, content)? && self.objects.size(&content.sha256)? != Some(content.size) {
-                // Erased meanwhile: it must travel after all.
-                self.forget_reuse(number);
-            }
+        if *self.recording.lock().unwrap_or_else(PoisonError::into_inner) == Finished::Yes {
+            return self.check_usable();
         }
+        // A transfer lasts for days, and a receipt speaks of the day that it is signed: what the vault held when this began may
+        // have been erased since, or have rotted. Then it must travel after all.
+        self.contents.iter().try_for_each(|(number, content)| self.reuses_still(number, content).map(drop))?;
         // What arrived is recorded before it is named, so that a crash meanwhile loses nothing. Of a transfer that came in so
         // quickly that nothing of it was recorded yet, a crash may cost all: then the names are its record.
         if self.missing().0 > 0 || !self.fits_one_recording() {

@@ -161,10 +161,6 @@ impl State {
         self.has_flag(number, REUSED)
     }
 
-    pub(super) fn forget_reuse(&self, number: u32) {
-        self.lower(number, REUSED);
-    }
-
     pub(super) fn is_proven(&self, number: u32, bit: u64) -> bool {
         self.proven.is_set(bit) || self.is_reused(number)
     }
@@ -176,13 +172,32 @@ impl State {
 
     /// Whether the vault holds this content. Hashes it when that is not known yet: nothing counts as proven before.
     pub(super) fn reuses(&self, number: u32, content: &Content) -> Result<bool, IncomingError> {
-        if !self.has_flag(number, CANDIDATE) {
-            return Ok(self.is_reused(number));
+        if self.has_flag(number, CANDIDATE) {
+            let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.has_flag(number, CANDIDATE) {
+                if self.vault_holds(content)? {
+                    self.raise(number, REUSED);
+                }
+                self.lower(number, CANDIDATE);
+            }
+        }
+        Ok(self.is_reused(number))
+    }
+
+    /// Whether the vault holds this content now: what it held before is hashed again.
+    pub(super) fn reuses_still(&self, number: u32, content: &Content) -> Result<bool, IncomingError> {
+        if !self.is_reused(number) {
+            return self.reuses(number, content);
         }
         let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.has_flag(number, CANDIDATE) {
-            return Ok(self.is_reused(number));
+        if !self.vault_holds(content)? {
+            self.lower(number, REUSED);
         }
+        Ok(self.is_reused(number))
+    }
+
+    /// Hashes what lies in the vault under this digest. What cannot be read is not held; its bytes arrive anew.
+    fn vault_holds(&self, content: &Content) -> Result<bool, IncomingError> {
         let path = self.objects.path(&content.sha256);
         let watch = Closing(&self.closed);
         let hashed = Item::at(&path, &content.sha256).and_then(|item| match item {
@@ -193,12 +208,7 @@ impl State {
             None => Ok(None),
         });
         self.check_usable()?;
-        // One that cannot be read is not here; its bytes arrive anew.
-        if hashed.is_ok_and(|digest| digest.is_some_and(|digest| digest.sha256 == content.sha256)) {
-            self.raise(number, REUSED);
-        }
-        self.lower(number, CANDIDATE);
-        Ok(self.is_reused(number))
+        Ok(hashed.is_ok_and(|digest| digest.is_some_and(|digest| digest.sha256 == content.sha256)))
     }
 
     /// Notes a chunk that is proven and written.
