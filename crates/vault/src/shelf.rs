@@ -97,21 +97,23 @@ pub(crate) fn settle<'a, I: Iterator<Item = Move<'a>>>(
     moves: impl Fn() -> I,
 ) -> Result<(), StorageError> {
     let each = count <= SYNC_EACH;
-    // All folders first: when there is no room for one, nothing is named yet.
-    let mut changed = BTreeSet::new();
+    // All folders first: when there is no room for one, nothing is named yet. And they are durable before anything is moved
+    // into them: a power cut that took the folder would take what was moved, from both of its names.
+    let (mut shelves, mut folders) = (BTreeSet::new(), BTreeSet::new());
     for one in moves() {
         let to = one.to();
         let folder = to.parent().unwrap_or(one.shelf.folder());
-        if changed.contains(folder) {
+        if folders.contains(folder) {
             continue;
         }
         if make_folder(folder)? {
-            changed.insert(one.shelf.folder().to_owned());
+            shelves.insert(one.shelf.folder().to_owned());
         }
-        changed.insert(folder.to_owned());
+        folders.insert(folder.to_owned());
     }
     if each {
         moves().try_for_each(|one| sync_path(&one.from))?;
+        shelves.iter().try_for_each(|folder| sync_folder(folder))?;
     } else {
         sync_file_system(file_system)?;
     }
@@ -120,5 +122,5 @@ pub(crate) fn settle<'a, I: Iterator<Item = Move<'a>>>(
         // The commit point of this file: from here on it is on the shelf, whole.
         custodia_disk::rename(&one.from, &to).map_err(|error| StorageError::at(&to, error))?;
     }
-    if each { changed.iter().try_for_each(|folder| sync_folder(folder)) } else { sync_file_system(file_system) }
+    if each { folders.iter().try_for_each(|folder| sync_folder(folder)) } else { sync_file_system(file_system) }
 }
