@@ -2,8 +2,8 @@
 //!
 //! A transfer lies in `incoming/<release>/` and outlives processes: a file per content, `have` (what is proven and synced)
 //! and `travelled` (what arrived, over all lives). After a crash nothing counts but what `have` says and files of full
-//! length bear out, and what proves anew. Items that the vault holds already are hashed when it begins, and not asked for, and
-//! once more when it ends.
+//! length bear out, and what proves anew. Items that the vault holds already are hashed when it begins, and not asked for. When
+//! it ends, they and what an earlier process recorded are proven once more.
 //!
 //! Invariants:
 //! - A bit in memory is set after its bytes were proven and written; a bit in `have` after they were synced.

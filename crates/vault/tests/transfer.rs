@@ -460,6 +460,35 @@ fn p2_what_rots_between_the_hashing_and_the_end_is_missing_again() {
 }
 
 #[test]
+fn p2_what_an_earlier_process_recorded_is_proven_once_more_before_the_end() {
+    let case = Case::mixed();
+    let vault = case.vault();
+    let incoming = case.open(&vault);
+    case.bring_all(&incoming);
+    incoming.sync().unwrap();
+    kill(vault, incoming);
+    let file = |n: usize| case.folder().join(case.sent[n].plan.sha256.to_string());
+    let rot = |path: &std::path::Path, place: usize| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[place] ^= 16;
+        fs::write(path, bytes).unwrap();
+    };
+    // A bit of one recorded chunk; and midstates, without which chunks cannot be proven one by one.
+    rot(&file(0), (2 << 20) + 77);
+    rot(&file(5).with_extension("midstates"), 5);
+    let vault = case.vault();
+    let incoming = case.open(&vault);
+    assert!(all_missing(&incoming).is_empty(), "it was recorded, and what was recorded is not asked for");
+    assert!(matches!(incoming.finish(), Err(IncomingError::Incomplete { chunks: 1, bytes: 1_048_576 })));
+    let missing: Vec<(u64, u64, u64)> =
+        all_missing(&incoming).iter().map(|range| (range.record, range.first_chunk, range.count)).collect();
+    assert_eq!(missing, [(case.sent[0].plan.record, 2, 1)], "nothing else travels again");
+    case.bring_all(&incoming);
+    incoming.finish().unwrap();
+    case.assert_arrived(&vault);
+}
+
+#[test]
 fn p1_a_crash_at_any_step_of_the_end_loses_nothing() {
     let case = Case::mixed();
     let vault = case.vault();

@@ -105,21 +105,12 @@ impl Files {
 
     /// Keeps midstates that were checked. Whoever reads them checks them again, so a torn file does no harm.
     pub(super) fn write_midstates(&self, content: &Content, bytes: &[u8]) -> Result<(), StorageError> {
-        let path = self.midstates_path(&content.sha256);
-        let file = create(&path)?;
-        file.write_all_at(bytes, 0).map_err(|error| StorageError::at(&path, error))
+        write_whole(&self.midstates_path(&content.sha256), bytes)
     }
 
     /// Writes a content of one chunk.
     pub(super) fn write_short(&self, content: &Content, bytes: &[u8]) -> Result<(), StorageError> {
-        let path = self.path(&content.sha256);
-        let file = create(&path)?;
-        // Not cut before it is written: another thread may be writing the same bytes.
-        let written = file.write_all_at(bytes, 0).and_then(|()| match file.metadata()?.len() {
-            length if length == content.size => Ok(()),
-            _ => file.set_len(content.size),
-        });
-        written.map_err(|error| StorageError::at(&path, error))
+        write_whole(&self.path(&content.sha256), bytes)
     }
 
     /// A longer content, open for writing; `None` while its midstates are not here.
@@ -158,6 +149,17 @@ impl Files {
     pub(super) fn close(&self) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// Makes these bytes all that the file holds. It is not cut before it is written: another thread may be writing the same.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let file = create(path)?;
+    let length = bytes.len() as u64;
+    let written = file.write_all_at(bytes, 0).and_then(|()| match file.metadata()?.len() {
+        now if now == length => Ok(()),
+        _ => file.set_len(length),
+    });
+    written.map_err(|error| StorageError::at(path, error))
 }
 
 fn create(path: &Path) -> Result<File, StorageError> {

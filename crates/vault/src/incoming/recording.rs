@@ -63,8 +63,12 @@ impl State {
             return self.check_usable();
         }
         // A transfer lasts for days, and a receipt speaks of the day that it is signed: what the vault held when this began may
-        // have been erased since, or have rotted. Then it must travel after all.
+        // have been erased since, or have rotted, and so may what an earlier process recorded. Then it must travel after all.
         self.contents.iter().try_for_each(|(number, content)| self.reuses_still(number, content).map(drop))?;
+        if self.missing().0 == 0 {
+            let _nobody_records = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+            self.prove_inherited()?;
+        }
         // What arrived is recorded before it is named, so that a crash meanwhile loses nothing. Of a transfer that came in so
         // quickly that nothing of it was recorded yet, a crash may cost all: then the names are its record.
         if self.missing().0 > 0 || !self.fits_one_recording() {

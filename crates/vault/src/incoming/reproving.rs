@@ -1,9 +1,12 @@
-//! What a process that was killed had written and not recorded. It lies in the transfer's files; nobody says that it was
-//! proven, and so it is proven again.
+//! What earlier processes left in the transfer's files is proven again, not trusted.
 //!
-//! What proves is written once more over itself: after a sync that failed, the system may show bytes that are not on the disk
-//! and that no later sync would write. Holes are passed over: zeros that were not recorded travel again, as it costs less than
-//! to look at all of a file that is mostly empty.
+//! What was written and not recorded: nobody says that it was proven, so it is proven when the transfer is opened. What proves
+//! is written once more over itself: after a sync that failed, the system may show bytes that are not on the disk and that no
+//! later sync would write. Holes are passed over: zeros that were not recorded travel again, as it costs less than to look at
+//! all of a file that is mostly empty.
+//!
+//! What was recorded: `have` says that it was proven, days ago perhaps. It counts while the rest travels, and is proven once
+//! more before the transfer ends.
 
 use std::fs;
 use std::io;
@@ -11,9 +14,10 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use custodia_disk::File;
-use custodia_format::midstate::{CHUNK_BYTES, chunk_bytes, prove_chunk};
+use custodia_format::midstate::{CHUNK_BYTES, Midstate, chunk_bytes, print_midstates, prove_chunk};
 use rustix::fs::{SeekFrom, seek};
 
+use super::IncomingError;
 use super::contents::Content;
 use super::state::State;
 use crate::storage::StorageError;
@@ -42,18 +46,77 @@ impl State {
             if self.recorded.is_set(bit) {
                 continue;
             }
-            let length = chunk_bytes(content.size, chunk);
-            bytes.resize(usize::try_from(length).unwrap_or_default(), 0);
-            let offset = chunk * CHUNK_BYTES;
-            let proves = file.read_exact_at(&mut bytes, offset).is_ok()
-                && prove_chunk(content.size, &content.sha256, &midstates, chunk, &bytes).is_ok();
-            if proves {
-                to_write.write_all_at(&bytes, offset).map_err(failed)?;
-                self.note_written(number, bit, length);
+            if lies_there(&file, content, &midstates, chunk, &mut bytes) {
+                to_write.write_all_at(&bytes, chunk * CHUNK_BYTES).map_err(failed)?;
+                self.note_written(number, bit, bytes.len() as u64);
             }
         }
         Ok(())
     }
+
+    /// Proves what earlier processes recorded, as it lies there now; what no longer proves is missing again. Where the midstates
+    /// are what rotted, the whole content tells, and gives them anew. Called when nothing is missing.
+    pub(super) fn prove_inherited(&self) -> Result<(), IncomingError> {
+        for (number, content) in self.contents.iter().filter(|(number, _)| !self.is_reused(*number)) {
+            let (first, end) = (content.first_bit, content.first_bit + content.chunks());
+            let inherited = || (first..end).filter(|bit| self.inherited.is_set(*bit)).map(|bit| bit - first).collect();
+            if self.inherited.next(true, first, end).is_none() {
+                continue;
+            }
+            match self.files.read_midstates(content)? {
+                Some(midstates) => {
+                    for chunk in self.rotten(content, &midstates, inherited())? {
+                        self.lose(first + chunk, first + chunk + 1);
+                    }
+                }
+                None => match self.hash_whole(&self.files.path(&content.sha256), content)? {
+                    Some(digest) => self.files.write_midstates(content, &print_midstates(&digest.midstates))?,
+                    None => {
+                        self.lose_midstates(number);
+                        self.lose(first, end);
+                    }
+                },
+            }
+            self.inherited.clear(first, end);
+        }
+        Ok(())
+    }
+
+    /// Those of these chunks that do not prove, or cannot be read. On all cores: there may be days of them.
+    fn rotten(&self, content: &Content, midstates: &[Midstate], chunks: Vec<u64>) -> Result<Vec<u64>, IncomingError> {
+        let Ok(file) = fs::File::open(self.files.path(&content.sha256)) else { return Ok(chunks) };
+        let rotten_of = |part: &[u64]| {
+            let (mut rotten, mut bytes) = (Vec::new(), Vec::new());
+            for chunk in part {
+                self.check_usable()?;
+                if !lies_there(&file, content, midstates, *chunk, &mut bytes) {
+                    rotten.push(*chunk);
+                }
+            }
+            Ok::<_, IncomingError>(rotten)
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if chunks.len() < cores || custodia_disk::one_at_a_time() {
+            return rotten_of(&chunks);
+        }
+        let parts = std::thread::scope(|scope| {
+            let parts = chunks.chunks(chunks.len().div_ceil(cores));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(|| rotten_of(part))).collect();
+            let joined = threads.into_iter().map(|thread| match thread.join() {
+                Ok(rotten) => rotten,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(parts.concat())
+    }
+}
+
+/// Reads a chunk, whole, and proves it.
+fn lies_there(file: &fs::File, content: &Content, midstates: &[Midstate], chunk: u64, bytes: &mut Vec<u8>) -> bool {
+    bytes.resize(usize::try_from(chunk_bytes(content.size, chunk)).unwrap_or_default(), 0);
+    file.read_exact_at(bytes, chunk * CHUNK_BYTES).is_ok()
+        && prove_chunk(content.size, &content.sha256, midstates, chunk, bytes).is_ok()
 }
 
 /// The chunks of a file of this size in which something was written, ascending.

@@ -1,12 +1,12 @@
 //! What a transfer knows of itself: which chunks are proven, which recorded, what the vault held already.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use custodia_format::midstate::{CHUNK_BYTES, chunk_bytes};
+use custodia_format::midstate::{CHUNK_BYTES, ItemDigest, chunk_bytes};
 
 use super::contents::{Content, Contents};
 use super::counters::Counters;
@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) proven: Bits,
     /// What `have` says.
     pub(super) recorded: Bits,
+    /// What it said when this process opened it, and what was not proven since.
+    pub(super) inherited: Bits,
     pub(super) files: Files,
     pub(super) counters: Counters,
     pub(super) objects: Shelf,
@@ -86,6 +88,7 @@ impl State {
             flags: (0..contents.count()).map(|_| AtomicU8::new(0)).collect(),
             proven: Bits::new(contents.chunks()),
             recorded: Bits::new(contents.chunks()),
+            inherited: Bits::new(contents.chunks()),
             counters: Counters::open(&folder)?,
             files: Files::new(folder),
             contents,
@@ -121,7 +124,9 @@ impl State {
                 self.raise(number, MIDSTATES);
             }
         }
-        self.proven.add(&self.recorded.snapshot());
+        let inherited = self.recorded.snapshot();
+        self.proven.add(&inherited);
+        self.inherited.add(&inherited);
         if !self.files.hold_content()? {
             return Ok(());
         }
@@ -196,19 +201,28 @@ impl State {
         Ok(self.is_reused(number))
     }
 
-    /// Hashes what lies in the vault under this digest. What cannot be read is not held; its bytes arrive anew.
     fn vault_holds(&self, content: &Content) -> Result<bool, IncomingError> {
-        let path = self.objects.path(&content.sha256);
+        Ok(self.hash_whole(&self.objects.path(&content.sha256), content)?.is_some())
+    }
+
+    /// Hashes what lies there: a digest, if it is this content. What cannot be read is not it; its bytes arrive anew.
+    pub(super) fn hash_whole(&self, path: &Path, content: &Content) -> Result<Option<ItemDigest>, IncomingError> {
         let watch = Closing(&self.closed);
-        let hashed = Item::at(&path, &content.sha256).and_then(|item| match item {
+        let hashed = Item::at(path, &content.sha256).and_then(|item| match item {
             Some(item) => hash(&item, &watch).map(Some).map_err(|stop| match stop {
-                Stop::Failed(error) => StorageError::at(&path, error),
-                Stop::Cancelled => StorageError::at(&path, std::io::ErrorKind::Interrupted.into()),
+                Stop::Failed(error) => StorageError::at(path, error),
+                Stop::Cancelled => StorageError::at(path, std::io::ErrorKind::Interrupted.into()),
             }),
             None => Ok(None),
         });
         self.check_usable()?;
-        Ok(hashed.is_ok_and(|digest| digest.is_some_and(|digest| digest.sha256 == content.sha256)))
+        Ok(hashed.ok().flatten().filter(|digest| digest.sha256 == content.sha256))
+    }
+
+    /// These chunks are missing again.
+    pub(super) fn lose(&self, from: u64, to: u64) {
+        self.proven.clear(from, to);
+        self.recorded.clear(from, to);
     }
 
     /// Notes a chunk that is proven and written.
