@@ -5,7 +5,7 @@
 //! `<generation, 9 digits>-<size, 20 digits>-<SHA-256 of the note>`, so that a listing is a history. Every statement that comes
 //! or goes asks for one of them; a folder is listed once, and from then on what is kept joins its list.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -90,6 +90,8 @@ struct Lists {
     folders: HashMap<(KeyId, Whose), List>,
     /// Those of our ledger in all folders.
     ours: Option<List>,
+    /// Folders of which every name that we listed is durable.
+    lasting: HashSet<(KeyId, Whose)>,
 }
 
 impl Notes {
@@ -124,17 +126,27 @@ impl Notes {
     /// Keeps a note durably; keeping it again changes nothing.
     pub(crate) fn keep(&self, peer: &KeyId, whose: Whose, note: &Note) -> Result<(), Failure> {
         let filed = Filed { at: At::of(note)?, digest: note.digest(), by: *peer, folder: self.folder(peer, whose) };
-        let path = filed.path();
-        if path.is_file() {
-            return Ok(());
+        if self.of_peer(peer, whose).binary_search(&filed).is_ok() {
+            return self.make_names_last(peer, whose);
         }
-        home::write_durably(&path, note.print().as_bytes())?;
+        // There may be a file of this name, of an attempt whose sync failed: it is written anew.
+        home::write_durably(&filed.path(), note.print().as_bytes())?;
         let mut lists = self.lists();
+        lists.lasting.insert((*peer, whose));
         if let Some(list) = lists.folders.get_mut(&(*peer, whose)) {
             join(list, &filed);
         }
         if let Some(ours) = lists.ours.as_mut().filter(|_| whose == Whose::Ours) {
             join(ours, &filed);
+        }
+        Ok(())
+    }
+
+    /// Who wrote what lies in this folder may have been killed before its name was durable.
+    fn make_names_last(&self, peer: &KeyId, whose: Whose) -> Result<(), Failure> {
+        if !self.lists().lasting.contains(&(*peer, whose)) {
+            home::sync_folder(&self.folder(peer, whose))?;
+            self.lists().lasting.insert((*peer, whose));
         }
         Ok(())
     }
