@@ -49,6 +49,8 @@ pub(crate) struct Promises {
     pub(crate) hashed: BTreeMap<(usize, PathBuf), (Version, Hash)>,
     /// What nobody may read in a ledger, nor on the wire before a consignment.
     pub(crate) secrets: Secrets,
+    /// Transfers whose midstates were damaged at rest: they are recorded as they lie there, and may travel again.
+    midstates_rotted: BTreeSet<(usize, Hash)>,
     /// Packages, by release.
     package_of: BTreeMap<Hash, usize>,
     items_of: Vec<BTreeSet<Hash>>,
@@ -72,20 +74,30 @@ impl Promises {
     /// These chunks are recorded, and with them the midstates that they were proven by. After an IO error nothing is said of
     /// midstates: what the system took for written may be lost, they are proven again, and may travel again.
     pub(crate) fn recorded(&mut self, node: usize, release: &Hash, chunks: BTreeSet<(u64, u64)>, had_errors: bool) {
-        if !had_errors {
+        if !had_errors && !self.midstates_rotted.contains(&(node, *release)) {
             let records = chunks.iter().map(|(record, _)| *record);
             self.recorded_midstates.entry((node, *release)).or_default().extend(records);
         }
         self.recorded.entry((node, *release)).or_default().extend(chunks);
     }
 
-    /// What was recorded may be lost: its file was damaged.
+    /// What was recorded may be lost: its file was damaged, under way or where the end of a transfer had moved it.
     pub(crate) fn flipped(&mut self, node: usize, path: &Path) {
-        let folder =
-            path.parent().and_then(|folder| folder.file_name()).and_then(|name| Hash::from_hex(name.to_str()?));
-        if let Some(release) = folder.filter(|_| path.starts_with("incoming")) {
+        let hash = |path: Option<&Path>| path?.file_name().and_then(|name| Hash::from_hex(name.to_str()?));
+        let releases: Vec<Hash> = if path.starts_with("incoming") {
+            hash(path.parent()).into_iter().collect()
+        } else {
+            let holds = |package: &usize, item| self.items_of.get(*package).is_some_and(|items| items.contains(&item));
+            let item = hash(Some(path));
+            let hit = self.package_of.iter().filter(|(_, package)| item.is_some_and(|item| holds(package, item)));
+            hit.map(|(release, _)| *release).collect()
+        };
+        for release in releases {
             self.recorded.remove(&(node, release));
             self.recorded_midstates.remove(&(node, release));
+            if path.extension().is_some_and(|it| it == "midstates") {
+                self.midstates_rotted.insert((node, release));
+            }
         }
     }
 

@@ -92,8 +92,10 @@ impl World<'_> {
         }
     }
 
-    /// Bits change at rest: of what the node sends, or of what it keeps about what arrives.
+    /// Bits change at rest: of what the node sends, or of what it keeps about what arrives; and of what arrived, while it is
+    /// down. What a process itself has proven counts for as long as it lives.
     fn flip(&mut self, node: usize) {
+        let is_down = self.stations.get(node).is_some_and(|station| station.up.is_none());
         let Some(disk) = self.stations.get(node).map(|station| station.disk.clone()) else { return };
         let signed = self.signed_items(node);
         let mut files = disk.files(std::path::Path::new("objects"));
@@ -101,7 +103,10 @@ impl World<'_> {
             path.file_name().and_then(|name| Hash::from_hex(name.to_str()?)).is_some_and(|it| !signed.contains(&it))
         });
         files.extend(disk.files(std::path::Path::new("incoming")).into_iter().filter(|path| {
-            path.file_name().is_some_and(|name| name == "have") || path.extension().is_some_and(|it| it == "midstates")
+            let is_content = || path.file_name().and_then(|name| Hash::from_hex(name.to_str()?)).is_some();
+            path.file_name().is_some_and(|name| name == "have")
+                || path.extension().is_some_and(|it| it == "midstates")
+                || is_down && is_content()
         }));
         let Some(path) = files.get(self.random.place(files.len())).cloned() else { return };
         let (byte, bit) = (self.random.next(), u8::try_from(self.random.below(8)).unwrap_or(0));
