@@ -185,7 +185,7 @@ impl Driver {
     ) -> End {
         let mut tick = ticks();
         let mut buffer = vec![0; 64 * 1024];
-        let mut deadline = Some(Instant::now() + HANDSHAKE);
+        let mut deadline = None;
         let mut commands_open = true;
         loop {
             if let Err(fault) = self.settle() {
@@ -212,6 +212,8 @@ impl Driver {
                 None if self.last_code.is_some() => Some(Instant::now() + LAST_WORDS),
                 _ if !reads => None,
                 Some(at) if self.reader.is_inside() || !self.is_connected() => Some(at),
+                // Our own hello was still being made: the peer's time begins now.
+                None if !self.is_connected() => Some(Instant::now() + HANDSHAKE),
                 _ if self.reader.is_inside() => Some(Instant::now() + FRAME),
                 _ => None,
             };

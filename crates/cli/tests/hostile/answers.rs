@@ -7,8 +7,9 @@ use custodia_exchange::{Code, Document};
 use custodia_format::envelope::Envelope;
 use custodia_format::manifest::Manifest;
 use custodia_format::statement::Statement;
+use custodia_net::transport::HANDSHAKE;
 
-use crate::caller::on_network;
+use crate::caller::{code, on_network};
 use crate::listener::Listener;
 use crate::measure::{MIB, mib, row, threads};
 use crate::rogue::Rogue;
@@ -64,6 +65,25 @@ pub fn a_reader_that_asks_for_everything_and_takes_nothing_is_let_go() {
             "memory < 160 MiB, threads ≤ 40, let go after 60 s; a good peer gets through",
             &measured,
         );
+    });
+    assert!(!world.node.said_of(&package).contains(&"receipt".to_owned()));
+    world.ends_well();
+}
+
+/// See [`crate::slow`]. A node whose power went within the handshake is such a one: what starts there again does not know of it.
+pub fn whoever_takes_a_call_and_says_nothing_is_called_anew() {
+    let world = World::new();
+    let rogue = Rogue::of(&world.rogue);
+    let package = hands_over(&world, 1000);
+    on_network(async {
+        let listener = Listener::of(&rogue, &world.rogue, 64 << 10);
+        let connection = listener.takes_a_call().await;
+        let began = Instant::now();
+        let error = tokio::time::timeout(HANDSHAKE * 2, connection.closed()).await.unwrap();
+        assert_eq!(code(&error), Some(15), "{error}");
+        let took = began.elapsed().as_secs();
+        row("T5", "a call that is taken, and then not a word", "let go after 10 s", &format!("code 15 after {took} s"));
+        listener.is_called(&rogue).await.is_released_to().await;
     });
     assert!(!world.node.said_of(&package).contains(&"receipt".to_owned()));
     world.ends_well();

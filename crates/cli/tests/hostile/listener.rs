@@ -9,7 +9,7 @@ use custodia_format::envelope::Envelope;
 use custodia_format::kind::Kind;
 use custodia_format::statement::{Head, Statement};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{TransportConfig, VarInt};
+use quinn::{Connection, TransportConfig, VarInt};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
@@ -42,9 +42,14 @@ impl Listener {
         Self(quinn::Endpoint::server(config, authority.address.parse().unwrap()).unwrap())
     }
 
+    /// Takes one call: the handshake, and not a word.
+    pub async fn takes_a_call(&self) -> Connection {
+        within(self.0.accept()).await.unwrap().await.unwrap()
+    }
+
     /// Takes one call, and goes through the opening.
     pub async fn is_called(&self, rogue: &Rogue) -> Inside {
-        let connection = within(self.0.accept()).await.unwrap().await.unwrap();
+        let connection = self.takes_a_call().await;
         let (send, recv) = within(connection.accept_bi()).await.unwrap();
         rogue.opens(rogue.inside(connection, send, recv)).await
     }

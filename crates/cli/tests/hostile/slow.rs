@@ -6,6 +6,7 @@ use std::thread;
 fn whoever_is_slow_is_let_go_and_whoever_keeps_the_floor_is_not() {
     thread::scope(|scope| {
         for slow in [
+            crate::answers::whoever_takes_a_call_and_says_nothing_is_called_anew,
             crate::answers::a_reader_that_asks_for_everything_and_takes_nothing_is_let_go,
             crate::frames::a_byte_a_second_inside_a_frame_is_let_go,
             crate::frames::a_slow_frame_that_keeps_the_floor_is_taken,
