@@ -53,6 +53,8 @@ pub(super) struct Pair {
     work: PathBuf,
     /// What each has sent or tried to send.
     sent: [Vec<String>; 2],
+    /// What was sent and refused, or was to be.
+    refused: Vec<String>,
 }
 
 /// The commands of one authority in a round.
@@ -91,8 +93,15 @@ impl Pair {
             let add = ["trust", "add", &path.to_string_lossy(), "--fingerprint", fingerprint];
             one.ask::<serde_json::Value, _>(add)?;
         }
-        let mut pair =
-            Self { both, told, counts: Counts::default(), program: program.clone(), work, sent: Default::default() };
+        let mut pair = Self {
+            both,
+            told,
+            counts: Counts::default(),
+            program: program.clone(),
+            work,
+            sent: Default::default(),
+            refused: Vec::new(),
+        };
         for at in [0, 1] {
             pair.both[at].start()?;
         }
@@ -270,7 +279,11 @@ impl Pair {
             },
             Operation::Refuse { pick } => match picked(recent(&self.sent[1 - at]), *pick) {
                 None => nothing(),
-                Some(package) => text(&["refuse", package, "--reason", "the hammer says so"]),
+                Some(package) => {
+                    let words = text(&["refuse", package, "--reason", "the hammer says so"]);
+                    self.refused.push(package.clone());
+                    words
+                }
             },
             Operation::Prove { pick } | Operation::Export { pick } => match own(*pick) {
                 None => nothing(),
@@ -341,7 +354,12 @@ impl Pair {
         };
         let name = self.both[at].name.label;
         wrong.extend(contradictions.into_iter().map(|what| format!("{name}: {what}")));
-        if let Some(failure) = failed.filter(|failure| !is_explained(&running.operation, failure.code, struck)) {
+        let is_refused = || self.refused.iter().any(|package| running.words.contains(package));
+        let is_explained = |failure: &Failure| match (&running.operation, failure.code) {
+            (Operation::Send { .. }, Code::PeerRefused) => is_refused(),
+            (operation, code) => is_explained(operation, code, struck),
+        };
+        if let Some(failure) = failed.filter(|failure| !is_explained(failure)) {
             wrong.push(format!("{name}: `{}` failed: {}", running.words, told(&failure)));
         }
         Ok(())
