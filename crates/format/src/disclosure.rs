@@ -14,7 +14,7 @@ use crate::json::{Json, Members, parse_exact, print_exact};
 use crate::limits;
 use crate::manifest::{Disc, Header, Manifest, field_leaf, record_leaf};
 use crate::ranges::Ranges;
-use crate::record::{Record, Value, schema};
+use crate::record::{Record, RecordType, Value, schema};
 use crate::statement::{Annex, Package};
 
 /// The `type` of this version.
@@ -276,8 +276,9 @@ impl Disclosure {
         }
         let mut open: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
         for record in records.iter().filter(|record| record.withheld() > 0) {
-            let names = record.type_name().and_then(schema).map(|known| known.fields).unwrap_or_default();
-            let withheld = names.iter().zip(&record.fields).filter(|(_, field)| field.is_none()).map(|(name, _)| *name);
+            let known = record.type_name().and_then(schema);
+            let names = known.into_iter().flat_map(RecordType::names);
+            let withheld = names.zip(&record.fields).filter(|(_, field)| field.is_none()).map(|(name, _)| name);
             open.insert(record.number, withheld.collect());
         }
         let mut hidden = self.subject.records() - self.shown.count();
@@ -370,7 +371,7 @@ impl Walk<'_> {
             None => first_two,
             Some(known) => {
                 known.fields.len() == record.fields.len()
-                    && names.zip(known.fields).all(|(name, expected)| name.is_none_or(|name| name == *expected))
+                    && names.zip(known.names()).all(|(name, expected)| name.is_none_or(|name| name == expected))
             }
         };
         if !fits {

@@ -110,7 +110,7 @@ impl Header {
         let mut used: Vec<(String, Vec<String>)> = Vec::new();
         for known in types.into_iter().filter_map(schema) {
             if !used.iter().any(|(name, _)| name == known.name) {
-                used.push((known.name.to_owned(), known.fields.iter().map(ToString::to_string).collect()));
+                used.push((known.name.to_owned(), known.names().map(ToOwned::to_owned).collect()));
             }
         }
         Self { key, records, types: used }
@@ -152,7 +152,7 @@ impl Header {
                 return Err(Malformed::new(WHAT, format!("types.{name}"), "an array of names", "another value"));
             };
             let fits = (2..=limits::RECORD_FIELDS).contains(&fields.len())
-                && schema(&name).is_none_or(|known| known.fields.iter().eq(fields.iter()));
+                && schema(&name).is_none_or(|known| known.names().eq(fields.iter().map(String::as_str)));
             if !fits {
                 let found = fields.len().to_string();
                 return Err(Malformed::new(WHAT, format!("types.{name}"), "the fields of this type", found));
