@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
-const HEAD: &str = "type\tfield\tgrammar\tneeded\tof\twhat";
+const HEAD: &str = "type\tfield\tgrammar\tneeded\tby\tof\twhat";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=records.tsv");
@@ -14,10 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if lines.next() != Some(HEAD) {
         return Err("records.tsv: another head line".into());
     }
-    let mut types: Vec<(&str, Vec<[&str; 5]>)> = Vec::new();
+    let mut types: Vec<(&str, Vec<[&str; 6]>)> = Vec::new();
     for line in lines {
         let cells: Vec<&str> = line.split('\t').collect();
-        let [name, field @ ..]: [&str; 6] = cells.try_into().map_err(|_| format!("records.tsv: {line}"))?;
+        let [name, field @ ..]: [&str; 7] = cells.try_into().map_err(|_| format!("records.tsv: {line}"))?;
         match types.last_mut().filter(|(last, _)| *last == name) {
             Some((_, fields)) => fields.push(field),
             None => types.push((name, vec![field])),
@@ -25,15 +25,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut code = String::new();
     for (name, fields) in &types {
-        let what = fields.first().map_or("", |field| field[4]);
+        let what = fields.first().map_or("", |field| field[5]);
         write!(code, "/// {}.\npub const {}: RecordType = RecordType {{\n", capital(what), constant(name))?;
         writeln!(code, "    name: {name:?},\n    what: {what:?},\n    fields: &[")?;
-        for [field, grammar, needed, of, what] in fields {
+        for [field, grammar, needed, by, of, what] in fields {
             let of: Vec<&str> = of.split_whitespace().collect();
             let needed = if *needed == "yes" { "Needed::Always" } else { "Needed::No" };
             let grammar: String = grammar.split(' ').map(capital).collect();
             write!(code, "        Field {{ name: {field:?}, grammar: Grammar::{grammar}, needed: {needed}, ")?;
-            writeln!(code, "of: &{of:?}, what: {what:?} }},")?;
+            let by = capital(by);
+            writeln!(code, "by: By::{by}, of: &{of:?}, what: {what:?} }},")?;
         }
         code.push_str("    ],\n};\n");
     }

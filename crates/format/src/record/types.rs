@@ -25,6 +25,8 @@ pub struct Field {
     pub grammar: Grammar,
     /// Whether it may be null.
     pub needed: Needed,
+    /// Who fills it.
+    pub by: By,
     /// For words, the words; for codes, the types of the records that they may name, `*` being any.
     pub of: &'static [&'static str],
     /// What it says.
@@ -38,6 +40,17 @@ pub enum Needed {
     Always,
     /// It may be null: nothing is said.
     No,
+}
+
+/// Who fills a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The people who describe what they found.
+    People,
+    /// The node that seals.
+    Seal,
+    /// A node, in the annex of a statement: such records stand in no package.
+    Annex,
 }
 
 include!(concat!(env!("OUT_DIR"), "/record_types.rs"));
