@@ -11,6 +11,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const ARROWS: &[(&str, &[&str])] = &[
     ("custodia-merkle", &[]),
     ("custodia-format", &["custodia-merkle"]),
+    ("custodia-sheets", &["custodia-format"]),
     ("custodia-verify", &["custodia-format"]),
     ("custodia-court", &["custodia-verify"]),
     ("custodia-disk", &[]),
@@ -19,7 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("custodia-index", &["custodia-format"]),
     ("custodia-exchange", &["custodia-format"]),
     ("custodia-net", &["custodia-exchange"]),
-    ("custodia-node", &["custodia-verify", "custodia-ledger", "custodia-vault", "custodia-index", "custodia-net"]),
+    (
+        "custodia-node",
+        &["custodia-verify", "custodia-sheets", "custodia-ledger", "custodia-vault", "custodia-index", "custodia-net"],
+    ),
     ("custodia", &["custodia-node", "custodia-court"]),
     ("custodia-sim", &["custodia-node"]),
     ("custodia-tests", &["custodia", "custodia-court"]),
@@ -153,6 +157,7 @@ const OUTSIDE_OF_HOMES: &[(&str, &str)] = &[
     ("src/stick/", "sticks"),
     ("src/copying.rs", "backups and restored homes"),
     ("src/operations/prove.rs", "proofs and exports"),
+    ("src/operations/templates.rs", "empty sheets"),
     ("src/views.rs", "the index, which is rebuilt"),
     ("src/watched.rs", "what a simulator does"),
 ];

@@ -82,6 +82,9 @@ pub(crate) enum Command {
     Officer(Officer),
     /// Copy files into the vault, and sign what they are.
     Seal(Seal),
+    /// The sheets that describe what is sealed.
+    #[command(subcommand)]
+    Records(Records),
     /// Run the node: receive, deliver what is queued, take requests on its socket.
     Serve,
     /// Hand a package over to another authority.
@@ -246,6 +249,16 @@ pub(crate) enum Officer {
     },
 }
 
+/// Describe.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Records {
+    /// Write an empty sheet for each record type, to be filled and given to `custodia seal --records`.
+    Template {
+        /// The folder to write them into.
+        dir: PathBuf,
+    },
+}
+
 /// Seal a package.
 #[derive(Debug, Args)]
 pub(crate) struct Seal {
@@ -258,6 +271,9 @@ pub(crate) struct Seal {
     /// What it is, in a sentence.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
+    /// A folder of sheets that describe it: one CSV file for each record type (`custodia records template`).
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
     /// Say what would be sealed, and do nothing.
     #[arg(long)]
     pub dry_run: bool,

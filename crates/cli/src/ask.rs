@@ -13,7 +13,9 @@ use custodia_node::operations as op;
 use custodia_node::{Node, init};
 use serde::Serialize;
 
-use crate::args::{Audit, Channel, Command, Common, HandOver, Init, Ledger, Officer, Trust, Usb, Verify, Waiting};
+use crate::args::{
+    Audit, Channel, Command, Common, HandOver, Init, Ledger, Officer, Records, Trust, Usb, Verify, Waiting,
+};
 use crate::progress::{Teller, WATCH};
 use crate::{events, print, say};
 
@@ -79,15 +81,21 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
         }
         Command::Seal(seal) => {
             let paths = seal.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+            let records = seal.records.as_deref().map(absolute).transpose()?;
             let sealed = call(&home, common, |passphrase| op::Seal {
                 paths: paths.clone(),
                 case: seal.case.clone(),
                 note: seal.note.clone(),
+                records: records.clone(),
                 dry_run: seal.dry_run,
                 by: by(common, passphrase),
             })
             .await?;
-            answer(common, &sealed, say::sealed)
+            answer(common, &sealed, say::sealed)?;
+            Ok(if sealed.problems.is_empty() { 0 } else { Code::Records.exit() })
+        }
+        Command::Records(Records::Template { dir }) => {
+            answer(common, &op::records_templates(&absolute(&dir)?)?, say::templates)
         }
         Command::Send(send) => {
             let delivery = call(&home, common, |passphrase| op::Send {

@@ -10,6 +10,7 @@ use custodia_format::text::escape_untrusted;
 use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
+use custodia_node::operations::Templates;
 use custodia_node::operations::answers::{
     Bounded, CameToBe, Cap, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine,
     Transfer, TransferState, Trusted, TrustedTsa, Written,
@@ -171,15 +172,36 @@ pub(crate) fn sealed(sealed: &Sealed) -> String {
     let remarks: String =
         sealed.remarks.iter().map(|remark| format!("     Remark       {}\n", escape_untrusted(remark))).collect();
     let counted = format!("{}, {}", count_of(sealed.files, "file"), HumanBytes(sealed.bytes));
+    let types = sealed.described.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ");
+    let described = if types.is_empty() { types } else { format!("     Records      {types}\n") };
     let are = if sealed.files == 1 { "is" } else { "are" };
     match (&sealed.package, &sealed.seal, sealed.leaf_index) {
         (Some(package), Some(seal), Some(leaf_index)) => format!(
             "[OK] Sealed. {counted} {are} safe. You can close the lid.\n     Package      {package}\n     \
-             Seal         {seal}\n     Ledger       entry {leaf_index}\n{remarks}     Next: custodia send {} --to NAME\n",
+             Seal         {seal}\n     Ledger       entry {leaf_index}\n{described}{remarks}     Next: custodia send {} --to NAME\n",
             short(package)
         ),
-        _ => format!("[OK] Would seal {counted}. Nothing was done.\n{remarks}"),
+        _ if !sealed.problems.is_empty() => {
+            let problems: String =
+                sealed.problems.iter().map(|problem| format!("     {}\n", escape_untrusted(problem))).collect();
+            format!(
+                "[!!] Would not seal: {}. Nothing was done.\n{problems}{remarks}",
+                count_of(sealed.problems.len() as u64, "problem")
+            )
+        }
+        _ => format!("[OK] Would seal {counted}. Nothing was done.\n{described}{remarks}"),
     }
+}
+
+/// Empty sheets.
+pub(crate) fn templates(templates: &Templates) -> String {
+    format!(
+        "[OK] {} in {}. Fill those that you need and delete the others; docs/spec/records.md says what fits each column.\n     \
+         Next: custodia seal PATH --case CODE --records {} --dry-run\n",
+        count_of(templates.sheets.len() as u64, "sheet"),
+        escape_untrusted(&templates.folder),
+        escape_untrusted(&templates.folder)
+    )
 }
 
 /// An attempt to deliver.

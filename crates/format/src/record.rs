@@ -84,14 +84,20 @@ pub struct Record(pub Vec<Value>);
 impl Record {
     /// A record of a standard type with these fields set; names that the type does not have are ours and a defect.
     pub fn of<const N: usize>(record_type: &RecordType, code: &str, fields: [(&str, Value); N]) -> Self {
-        let mut values = vec![Value::Null; record_type.fields.len()];
+        let values = vec![Value::Null; record_type.fields.len()];
         let all = [("type", Value::Text(record_type.name.to_owned())), ("code", Value::Text(code.to_owned()))];
-        for (name, value) in all.into_iter().chain(fields) {
-            if let Some(place) = record_type.position(name).and_then(|place| values.get_mut(place)) {
+        Self(values).with(record_type, all).with(record_type, fields)
+    }
+
+    /// This record with these fields set; names that the type does not have are ours and a defect.
+    #[must_use]
+    pub fn with<const N: usize>(mut self, record_type: &RecordType, fields: [(&str, Value); N]) -> Self {
+        for (name, value) in fields {
+            if let Some(place) = record_type.position(name).and_then(|place| self.0.get_mut(place)) {
                 *place = value;
             }
         }
-        Self(values)
+        self
     }
 
     /// The name of its type; none when its first value is no text.

@@ -48,6 +48,7 @@ codes! {
     Passphrase "E-PASSPHRASE" 2 "A passphrase is needed and none was given.";
     InputUnreadable "E-INPUT-UNREADABLE" 33 "Something in the source cannot be sealed; nothing was.";
     SourceChanged "E-SRC-CHANGED" 33 "A file changed while it was read; nothing was sealed.";
+    Records "E-RECORDS" 33 "The sheets that describe the material are not right; nothing was sealed.";
     Empty "E-EMPTY" 33 "There is no file to seal.";
     DiskFull "E-DISK-FULL" 32 "The disk is full.";
     Io "E-IO" 1 "The system refused to read or write.";

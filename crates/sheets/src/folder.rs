@@ -61,10 +61,10 @@ impl Row {
 pub struct Surroundings<'a> {
     /// Whether a file of this sealed path is in the source.
     pub has_file: &'a dyn Fn(&str) -> bool,
+    /// The sealed path of a file that may have been meant.
+    pub alike: &'a dyn Fn(&str) -> Option<String>,
     /// The record type of a code that was sealed before in the same case.
     pub sealed: &'a dyn Fn(&str) -> Option<&'static RecordType>,
-    /// Whether a code is of the form that the seal gives to files that have none.
-    pub is_given: &'a dyn Fn(&str) -> bool,
 }
 
 impl Sheets {
@@ -85,9 +85,9 @@ impl Sheets {
         names.sort_unstable();
         let mut sheets = Self::default();
         for name in &names {
-            let sheets = || STANDARD.iter().filter(|known| is_sheet(known));
-            let Some(known) = sheets().find(|known| file_name(known) == *name) else {
-                let all: Vec<String> = sheets().map(file_name).collect();
+            let known = || STANDARD.iter().filter(|known| is_sheet(known));
+            let Some(known) = known().find(|known| file_name(known) == *name) else {
+                let all: Vec<String> = known().map(file_name).collect();
                 let expected = format!("a sheet of a record type{}", meant(name, all.iter().map(String::as_str)));
                 let found = name.clone();
                 problems.push(|| Problem { sheet: name.clone(), line: None, column: None, expected, found });
@@ -147,12 +147,6 @@ impl Sheets {
     pub fn check(&self, around: &Surroundings<'_>, problems: &mut Problems) {
         for row in &self.rows {
             let record = row.record();
-            if (around.is_given)(&row.code) {
-                let (sheet, line) = (file_name(row.known), Some(row.line));
-                let expected = "another code: those of this form are given to files when they are sealed".to_owned();
-                let found = row.code.to_string();
-                problems.push(|| Problem { sheet, line, column: Some("code".to_owned()), expected, found });
-            }
             for (field, value) in row.known.fields.iter().zip(&record.0) {
                 let named: Vec<&str> = match value {
                     Value::Text(text) => vec![text],
@@ -161,9 +155,11 @@ impl Sheets {
                 };
                 for name in named {
                     let expected = match field.grammar {
-                        Grammar::Code | Grammar::Codes => self.unlike(field, name, around),
+                        Grammar::Code | Grammar::Codes => self.unlike(row, field, name, around),
                         Grammar::Path | Grammar::Paths if !(around.has_file)(name) => {
-                            Some("a file of the source, by its sealed path".to_owned())
+                            let alike =
+                                (around.alike)(name).map_or_else(String::new, |it| format!("; was {it} meant?"));
+                            Some(format!("a file of the source, by its sealed path{alike}"))
                         }
                         _ => None,
                     };
@@ -192,14 +188,17 @@ impl Sheets {
     }
 
     /// What was expected of a code that does not name what its field may name.
-    fn unlike(&self, field: &Field, code: &str, around: &Surroundings<'_>) -> Option<String> {
+    fn unlike(&self, row: &Row, field: &Field, code: &str, around: &Surroundings<'_>) -> Option<String> {
         let here = self.codes.get(code).and_then(|row| self.rows.get(*row)).map(|row| row.known);
         let Some(known) = here.or_else(|| (around.sealed)(code)) else {
             if self.at_fault.contains(code) {
                 return None;
             }
             let fits = |row: &&Row| field.of == ["*"] || field.of.contains(&row.known.name);
-            let near = meant(code, self.rows.iter().filter(fits).map(|row| &*row.code));
+            let near = meant(
+                code,
+                self.rows.iter().filter(fits).map(|other| &*other.code).filter(|other| **other != *row.code),
+            );
             return Some(format!("a code of these sheets, or of one sealed before in this case{near}"));
         };
         let fits = field.of == ["*"] || field.of.contains(&known.name);
@@ -241,7 +240,8 @@ impl Sheets {
                     let (from, to) = (one + 1, next - 1);
                     let which =
                         if from == to { format!("frame {from} is") } else { format!("frames {from} to {to} are") };
-                    remarks.push(format!("photo.csv: {which} not in the log ({})", roll.trim()));
+                    let roll = if roll.trim().is_empty() { String::new() } else { format!(" ({})", roll.trim()) };
+                    remarks.push(format!("photo.csv: {which} not in the log{roll}"));
                 }
             }
         }
@@ -266,6 +266,11 @@ impl Sheets {
         let mut own: Vec<Described<'_>> = own.map(Described).collect();
         own.sort_unstable_by_key(|one| (one.0.known.name, &one.0.code));
         own
+    }
+
+    /// Whether a record here has this code.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.codes.contains_key(code)
     }
 
     /// What the sheets say of the package itself.

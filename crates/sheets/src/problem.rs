@@ -7,7 +7,7 @@ use custodia_format::text::escape_untrusted;
 /// Problems that are kept by themselves; a sheet of a million bad rows must not fill our memory.
 const NAMED: usize = 1000;
 
-/// Something that keeps a sheets from being sealed.
+/// Something that keeps sheets from being sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The sheet's file name.
@@ -38,7 +38,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of a sheets: the first thousand by themselves, and how many there are.
+/// All problems of a folder of sheets: the first thousand by themselves, and how many there are.
 #[derive(Debug, Clone, Default)]
 pub struct Problems {
     named: Vec<Problem>,

@@ -235,7 +235,7 @@ impl Setting {
         }
         let (paths, by) = (vec![source.clone()], op::Decider::default());
         let case = format!("{CASE_WORD}-{number}");
-        let sealed = party.perform(op::Seal { paths, case, note: None, dry_run: false, by })?;
+        let sealed = party.perform(op::Seal { paths, case, note: None, records: None, dry_run: false, by })?;
         let root = sealed.package.as_deref().and_then(Hash::from_hex).ok_or("nothing was sealed")?;
         fs::remove_dir_all(&source)?;
         let manifest = party.node.home().manifest(&root);

@@ -98,7 +98,8 @@ impl Party {
         }
         let paths: Vec<PathBuf> = vec![source.path().to_owned()];
         let by = op::Decider::default();
-        let sealed = self.perform(op::Seal { paths, case: "C-1".to_owned(), note: None, dry_run: false, by });
+        let sealed =
+            self.perform(op::Seal { paths, case: "C-1".to_owned(), note: None, records: None, dry_run: false, by });
         sealed.package.unwrap()
     }
 

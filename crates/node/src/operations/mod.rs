@@ -14,7 +14,9 @@ mod queue;
 mod rebuilding;
 mod seal;
 mod send;
+mod sheets;
 mod succeed;
+mod templates;
 mod travel;
 mod tsa;
 mod usb;
@@ -34,6 +36,7 @@ pub use queue::{Order, Queue, QueueCap, QueueDeadline, QueueLimit, QueueOrder, Q
 pub use seal::Seal;
 pub use send::Send;
 pub use succeed::{Succession, succeed};
+pub use templates::{Templates, records_templates};
 pub use travel::QueueWatch;
 pub use tsa::TrustTsa;
 pub use usb::{UsbRead, UsbWrite};

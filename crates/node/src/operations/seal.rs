@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use custodia_format::body::{Body, Seal as SealBody};
 use custodia_format::record::{FILE, PACKAGE, Record, Value};
 use custodia_format::text::{Code as CodeText, Time, to_b64};
+use custodia_sheets::{Described, Sheets};
 use custodia_vault::{ImportedFile, Plan};
 use serde::{Deserialize, Serialize};
 
 use super::Decider;
 use super::answers::Sealed;
+use super::sheets::{Description, FileCodes};
 use crate::api::{Operation, Phase, Progress, Reporter};
 use crate::author::{self, Draft};
 use crate::convert::unsealable;
@@ -28,6 +30,9 @@ pub struct Seal {
     pub case: String,
     /// What it is, in a sentence.
     pub note: Option<String>,
+    /// A folder of sheets that describe it, by its absolute path.
+    #[serde(default)]
+    pub records: Option<PathBuf>,
     /// Only say what would be sealed.
     pub dry_run: bool,
     /// Who seals.
@@ -57,10 +62,28 @@ impl Operation for Seal {
                 .safe("Nothing was sealed."));
         }
         let (files, bytes) = (plan.files.len() as u64, plan.bytes());
-        let remarks = plan.remarks.iter().map(ToString::to_string).collect();
+        let described = match &self.records {
+            Some(folder) => Description::read(node, folder, &case, &plan)?,
+            None => Description::default(),
+        };
+        described.refuse_second_title(self.note.as_deref())?;
+        let mut remarks: Vec<String> = plan.remarks.iter().map(ToString::to_string).collect();
+        remarks.extend(described.sheets.remarks());
+        let would = Sealed {
+            package: None,
+            seal: None,
+            leaf_index: None,
+            files,
+            bytes,
+            records: None,
+            described: described.sheets.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            problems: Vec::new(),
+            remarks,
+        };
         if self.dry_run {
-            return Ok(Sealed { package: None, seal: None, leaf_index: None, files, bytes, records: None, remarks });
+            return Ok(Sealed { problems: described.told(), ..would });
         }
+        described.refuse_problems()?;
         // Before anything long begins: the node may sign, and the officer's key opens.
         node.may_sign()?;
         let (pseudonym, officer) = author::officer(node, &self.by)?;
@@ -69,12 +92,18 @@ impl Operation for Seal {
         let imported = node.vault().import(&plan, node.cores(), &watching)?;
         drop(plan);
 
-        let count = imported.files.len() as u64 + 1;
-        let title = self.note.as_deref();
-        let first = package_record(&case, title);
-        let others = (1_u64..).zip(&imported.files).map(|(number, file)| file_record(&case, number, file));
-        let types = [PACKAGE.name, FILE.name];
-        let package = packages::store(node.home(), types, count, std::iter::once(first).chain(others))?;
+        let own = described.sheets.records();
+        let (before, after) = own.split_at(own.partition_point(|one| one.type_name() < FILE.name));
+        let count = (1 + own.len() + imported.files.len()) as u64;
+        let first = package_record(&case, self.note.as_deref(), &described.sheets);
+        let mut codes = FileCodes::new(&case, &described.sheets);
+        let files_of = imported.files.iter().map(|file| file_record(&mut codes, file, &described.sheets));
+        let types = [PACKAGE.name].into_iter();
+        let types = types.chain(before.iter().map(Described::type_name)).chain([FILE.name]);
+        let types = types.chain(after.iter().map(Described::type_name));
+        let records = std::iter::once(first).chain(before.iter().map(Described::record)).chain(files_of);
+        let records = records.chain(after.iter().map(Described::record));
+        let package = packages::store(node.home(), types, count, records)?;
         let body = SealBody {
             answers: None,
             program: CodeText::parse("custodia")?,
@@ -89,10 +118,8 @@ impl Operation for Seal {
             package: Some(package.root.to_string()),
             seal: Some(said.digest.to_string()),
             leaf_index: Some(said.leaf_index),
-            files,
-            bytes,
             records: Some(count),
-            remarks,
+            ..would
         })
     }
 }
@@ -119,23 +146,33 @@ impl Seal {
 }
 
 /// The package's own record.
-fn package_record(case: &CodeText, title: Option<&str>) -> Record {
+fn package_record(case: &CodeText, title: Option<&str>, sheets: &Sheets) -> Record {
     let program = format!("custodia {}", env!("CARGO_PKG_VERSION"));
-    Record::of(
-        &PACKAGE,
-        case.as_str(),
-        [("case", Value::Text(case.to_string())), ("title", Value::optional(title)), ("program", Value::Text(program))],
-    )
+    let described = sheets.package().map(|described| described.record());
+    let record = described.unwrap_or_else(|| Record::of(&PACKAGE, case.as_str(), []));
+    let record = match title {
+        Some(title) => record.with(&PACKAGE, [("title", Value::Text(title.to_owned()))]),
+        None => record,
+    };
+    let text = |text: &str| Value::Text(text.to_owned());
+    record.with(&PACKAGE, [("code", text(case.as_str())), ("case", text(case.as_str())), ("program", text(&program))])
 }
 
-/// One file's record. Its code is the case and its number in the package.
-fn file_record(case: &CodeText, number: u64, file: &ImportedFile) -> Record {
+/// One file's record.
+fn file_record(codes: &mut FileCodes<'_>, file: &ImportedFile, sheets: &Sheets) -> Record {
     let path = std::str::from_utf8(&file.path).ok();
     let raw = if path.is_none() { Some(to_b64(&file.path)) } else { None };
     let modified = Time::from_unix(file.modified.seconds).map(|time| time.to_string());
-    Record::of(
+    let described = path.and_then(|path| sheets.file(path)).map(|described| described.record());
+    let record = described.unwrap_or_else(|| Record::of(&FILE, "", []));
+    let has_code = record.field(&FILE, "code").and_then(Value::as_str).is_some_and(|code| !code.is_empty());
+    let code = if has_code { None } else { codes.next() };
+    let record = match code {
+        Some(code) => record.with(&FILE, [("code", Value::Text(code))]),
+        None => record,
+    };
+    record.with(
         &FILE,
-        &format!("{case}-{number}"),
         [
             ("path", Value::optional(path)),
             ("path_b64", Value::optional(raw)),

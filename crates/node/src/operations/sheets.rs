@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use custodia_dossier::{Dossier, Problems, Surroundings};
-use custodia_format::record::{RecordType, Value, schema};
+use custodia_format::record::{PACKAGE, RecordType, Value, schema};
 use custodia_format::text::Code as CodeText;
+use custodia_sheets::{Problems, Sheets, Surroundings};
 use custodia_vault::Plan;
 
 use crate::failure::{Code, Failure};
@@ -17,22 +17,31 @@ const NAMED: usize = 20;
 
 /// Sheets that were read, and what is wrong with them.
 #[derive(Debug, Default)]
-pub(super) struct Sheets {
-    pub(super) dossier: Dossier,
+pub(super) struct Description {
+    pub(super) sheets: Sheets,
     problems: Problems,
 }
 
-impl Sheets {
+impl Description {
     /// Reads the sheets of a folder, whatever is wrong with them.
     pub(super) fn read(node: &Node, folder: &Path, case: &CodeText, plan: &Plan) -> Result<Self, Failure> {
         let mut problems = Problems::default();
-        let dossier = Dossier::read(folder, &mut problems).map_err(|error| {
+        let sheets = Sheets::read(folder, &mut problems).map_err(|error| {
             Failure::new(Code::InputUnreadable, "The sheets cannot be read.")
                 .at(error)
                 .instead_of("a folder of sheets that can be read", folder.display().to_string())
                 .safe("Nothing was sealed.")
+                .next("custodia records template DIR writes empty sheets")
         })?;
         let files: HashSet<&[u8]> = plan.files.iter().map(|file| file.path.as_slice()).collect();
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let by_name = OnceCell::new();
+        let alike = |path: &str| {
+            let paths = || plan.files.iter().filter_map(|file| std::str::from_utf8(&file.path).ok());
+            let by_name: &HashMap<String, &str> =
+                by_name.get_or_init(|| paths().map(|path| (name(path), path)).collect());
+            by_name.get(&name(path)).map(|path| (*path).to_owned())
+        };
         let before = OnceCell::new();
         let failed = OnceCell::new();
         let sealed = |code: &str| {
@@ -44,15 +53,26 @@ impl Sheets {
             });
             before.get(code).copied()
         };
-        let around = Surroundings {
-            has_file: &|path| files.contains(path.as_bytes()),
-            sealed: &sealed,
-            is_given: &|code| is_given(case, code),
-        };
-        dossier.check(&around, &mut problems);
+        let around = Surroundings { has_file: &|path| files.contains(path.as_bytes()), alike: &alike, sealed: &sealed };
+        sheets.check(&around, &mut problems);
         match failed.into_inner() {
             Some(failure) => Err(failure),
-            None => Ok(Self { dossier, problems }),
+            None => Ok(Self { sheets, problems }),
+        }
+    }
+
+    /// # Errors
+    /// The title stands in a sheet too.
+    pub(super) fn refuse_second_title(&self, note: Option<&str>) -> Result<(), Failure> {
+        let title = self.sheets.package().map(|described| described.record());
+        let title = title.and_then(|record| record.field(&PACKAGE, "title").and_then(Value::as_str).map(str::to_owned));
+        match (note, title) {
+            (Some(_), Some(title)) => Err(Failure::new(Code::Usage, "The title is told twice.")
+                .at("--note and package.csv")
+                .instead_of("one of them", title)
+                .safe("Nothing was sealed.")
+                .next("leave --note out")),
+            _ => Ok(()),
         }
     }
 
@@ -82,18 +102,37 @@ impl Sheets {
             true => failure.next("custodia seal with --dry-run names all of them"),
             false => failure,
         };
-        Err(failure.safe("Nothing was sealed. The sheets and the source were only read.").next("mend the sheets and run the same command"))
+        Err(failure
+            .safe("Nothing was sealed. The sheets and the source were only read.")
+            .next("mend the sheets and run the same command"))
     }
 }
 
-/// The code of a file to which no sheet gives one.
-pub(super) fn given_code(case: &CodeText, number: u64) -> String {
-    format!("{case}-{number}")
+/// Codes for files to which no sheet gives one: the case and a number that nothing else in the package has.
+pub(super) struct FileCodes<'a> {
+    case: &'a CodeText,
+    sheets: &'a Sheets,
+    number: u64,
 }
 
-fn is_given(case: &CodeText, code: &str) -> bool {
-    let number = code.strip_prefix(case.as_str()).and_then(|rest| rest.strip_prefix('-'));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()))
+impl<'a> FileCodes<'a> {
+    pub(super) const fn new(case: &'a CodeText, sheets: &'a Sheets) -> Self {
+        Self { case, sheets, number: 0 }
+    }
+}
+
+impl Iterator for FileCodes<'_> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        loop {
+            self.number += 1;
+            let code = format!("{}-{}", self.case, self.number);
+            if !self.sheets.has_code(&code) {
+                return Some(code);
+            }
+        }
+    }
 }
 
 /// The codes of all records of this case that are here, whoever sealed them.

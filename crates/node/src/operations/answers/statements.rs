@@ -1,5 +1,7 @@
 //! What was sealed, said and written out.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A package after it was sealed, or as it would be.
@@ -17,6 +19,12 @@ pub struct Sealed {
     pub bytes: u64,
     /// Records of its manifest. None in a dry run.
     pub records: Option<u64>,
+    /// Records that describe, by their types: how many of each came from the sheets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub described: BTreeMap<String, u64>,
+    /// In a dry run, what keeps this from being sealed: each thing by sheet, line and column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// What is worth knowing, such as files with several names.
     pub remarks: Vec<String>,
 }
