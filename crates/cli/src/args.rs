@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Officer(Officer),
     /// Copy files into the vault, and sign what they are.
     Seal(Seal),
-    /// The sheets that describe what is sealed.
+    /// The sheets that describe what is sealed, and what packages say of what is in them.
     #[command(subcommand)]
     Records(Records),
     /// Run the node: receive, deliver what is queued, take requests on its socket.
@@ -249,13 +249,31 @@ pub(crate) enum Officer {
     },
 }
 
-/// Describe.
+/// Describe what is sealed, and read what was described.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Records {
     /// Write an empty sheet for each record type, to be filled and given to `custodia seal --records`.
     Template {
         /// The folder to write them into.
         dir: PathBuf,
+    },
+    /// What a package says of what is in it.
+    List {
+        /// Any unique beginning of its id, 8 characters or more.
+        package: String,
+        /// Records of this type alone.
+        #[arg(long = "type", value_name = "TYPE")]
+        of_type: Option<String>,
+        /// From the record of this number on: an answer has at most a thousand.
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        from: u64,
+    },
+    /// Everything that is said of a code in a case: who has it, and all that name it, in every package that is here.
+    About {
+        /// The case.
+        case: String,
+        /// The code.
+        code: String,
     },
 }
 

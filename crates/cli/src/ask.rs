@@ -97,6 +97,15 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
         Command::Records(Records::Template { dir }) => {
             answer(common, &op::records_templates(&absolute(&dir)?)?, say::templates)
         }
+        Command::Records(Records::List { package, of_type, from }) => {
+            let request = |_| op::RecordsList { package: package.clone(), of_type: of_type.clone(), from };
+            let page = call(&home, common, request).await?;
+            answer(common, &page, say::records)
+        }
+        Command::Records(Records::About { case, code }) => {
+            let about = call(&home, common, |_| op::RecordsAbout { case: case.clone(), code: code.clone() }).await?;
+            answer(common, &about, |about| say::records_about(about))
+        }
         Command::Send(send) => {
             let delivery = call(&home, common, |passphrase| op::Send {
                 package: send.package.clone(),

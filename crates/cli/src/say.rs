@@ -1,6 +1,7 @@
 //! The words on screen: results, and failures with what happened, what is safe and what to do.
 
 mod ledger;
+mod records;
 mod usb;
 
 use std::fmt::Write as _;
@@ -10,7 +11,6 @@ use custodia_format::text::escape_untrusted;
 use custodia_node::Listening;
 use custodia_node::failure::{Code, Failure};
 use custodia_node::init::Made;
-use custodia_node::operations::Templates;
 use custodia_node::operations::answers::{
     Bounded, CameToBe, Cap, Delivery, Diagnosis, Officer, OwnCard, Pace, Received, Road, Sealed, Shown, StatementLine,
     Transfer, TransferState, Trusted, TrustedTsa, Written,
@@ -22,6 +22,7 @@ use crate::ask::Asked;
 use crate::{events, print};
 
 pub(crate) use ledger::{audited, backed_up, checked, ledger_head, restored, stamped, succeeded};
+pub(crate) use records::{records, records_about, templates};
 pub(crate) use usb::{usb_read, usb_written};
 
 /// Tells a failure: on stderr in words, on stdout as one JSON document.
@@ -191,17 +192,6 @@ pub(crate) fn sealed(sealed: &Sealed) -> String {
         }
         _ => format!("[OK] Would seal {counted}. Nothing was done.\n{described}{remarks}"),
     }
-}
-
-/// Empty sheets.
-pub(crate) fn templates(templates: &Templates) -> String {
-    format!(
-        "[OK] {} in {}. Fill those that you need and delete the others; docs/spec/records.md says what fits each column.\n     \
-         Next: custodia seal PATH --case CODE --records {} --dry-run\n",
-        count_of(templates.sheets.len() as u64, "sheet"),
-        escape_untrusted(&templates.folder),
-        escape_untrusted(&templates.folder)
-    )
 }
 
 /// An attempt to deliver.

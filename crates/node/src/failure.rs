@@ -57,6 +57,7 @@ codes! {
     UnknownPackage "E-UNKNOWN-PACKAGE" 2 "No package here begins with these characters.";
     AmbiguousPackage "E-AMBIGUOUS-PACKAGE" 2 "Several packages begin with these characters.";
     UnknownStatement "E-UNKNOWN-STATEMENT" 2 "No such statement, or entry of the ledger.";
+    UnknownRecord "E-UNKNOWN-RECORD" 2 "No record of this case has this code, or names it.";
     UnknownOfficer "E-UNKNOWN-OFFICER" 2 "No officer of this node has that pseudonym.";
     UnknownPeer "E-UNKNOWN-PEER" 22 "No authority of that name is trusted here.";
     IdentityChanged "E-IDENTITY-CHANGED" 22 "The peer shows a key that its card does not hold.";

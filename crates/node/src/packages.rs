@@ -150,6 +150,17 @@ pub(crate) fn records_of(
         .next("bring the file back from a backup, or receive the package again"))
 }
 
+/// The packages of a case whose manifests are here.
+pub(crate) fn of_case(node: &Node, case: &str) -> Result<Vec<Hash>, Failure> {
+    let mut roots = Vec::new();
+    for root in node.index().packages()? {
+        if node.summaries().of(node.home(), &root)?.is_some_and(|summary| summary.case.as_deref() == Some(case)) {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
+}
+
 /// The items of a package, with their record numbers, in order.
 pub(crate) fn items_of(
     home: &Home,

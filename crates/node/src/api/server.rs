@@ -46,6 +46,8 @@ pub fn router(node: Arc<Node>) -> Router {
         op::QueueWatch,
         op::Inbox,
         op::Show,
+        op::RecordsList,
+        op::RecordsAbout,
         op::Accept,
         op::Refuse,
         op::Prove,

@@ -138,11 +138,7 @@ impl Iterator for FileCodes<'_> {
 /// The codes of all records of this case that are here, whoever sealed them.
 fn sealed_before(node: &Node, case: &CodeText) -> Result<HashMap<String, &'static RecordType>, Failure> {
     let mut codes = HashMap::new();
-    for root in node.index().packages()? {
-        let summary = node.summaries().of(node.home(), &root)?;
-        if summary.is_none_or(|summary| summary.case.as_deref() != Some(case.as_str())) {
-            continue;
-        }
+    for root in packages::of_case(node, case.as_str())? {
         packages::records_of(node.home(), &root, |_, record| {
             let code = record.0.get(1).and_then(Value::as_str);
             if let (Some(known), Some(code)) = (record.type_name().and_then(schema), code) {
