@@ -182,6 +182,27 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             let shown = call(&home, common, |_| op::Show { package: package.clone() }).await?;
             answer(common, &shown, say::shown)
         }
+        Command::Event(event) => {
+            let line = call(&home, common, |passphrase| op::Event {
+                action: event.action.clone(),
+                package: event.package.clone(),
+                items: event.items.clone(),
+                at: event.at.clone(),
+                at_source: event.at_source.clone(),
+                codes: event.codes.clone(),
+                bag_seals: event.bag_seals.clone(),
+                persons: event.persons.clone(),
+                unsigned: event.unsigned.clone(),
+                place: event.place.clone(),
+                purpose: event.purpose.clone(),
+                order: event.order.clone(),
+                note: event.note.clone(),
+                corrects: event.corrects.clone(),
+                by: by(common, passphrase),
+            })
+            .await?;
+            answer(common, &line, say::signed)
+        }
         Command::Accept { package } => {
             let line =
                 call(&home, common, |passphrase| op::Accept { package: package.clone(), by: by(common, passphrase) })

@@ -14,4 +14,5 @@ mod sheet;
 
 pub use columns::{Column, columns, is_sheet, template};
 pub use folder::{Described, Sheets, Surroundings};
+pub use moment::{Moment, read as moment};
 pub use problem::{Problem, Problems};

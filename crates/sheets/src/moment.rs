@@ -4,13 +4,23 @@ use custodia_format::text::Time;
 
 /// A date that was read, as far as it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub struct Moment {
+    /// As it was written, without its zone.
+    pub told: String,
     /// `YYYY-MM-DDTHH:MM:SS`; what was not told is filled with the earliest.
-    pub(crate) value: String,
+    pub value: String,
     /// The last part that was told: `year`, `month`, `day`, `minute` or `second`.
-    pub(crate) precision: &'static str,
+    pub precision: &'static str,
     /// `Z` or an offset, where it was told.
-    pub(crate) zone: Option<String>,
+    pub zone: Option<String>,
+}
+
+impl Moment {
+    /// Seconds since 1970 of the earliest that it can mean; none where its zone is not told.
+    pub fn unix(&self) -> Option<i64> {
+        let local = Time::parse(&format!("{}Z", self.value))?.unix();
+        Some(local - zone_seconds(self.zone.as_deref()?)?)
+    }
 }
 
 /// What can be read.
@@ -34,7 +44,7 @@ const MONTHS: [&str; 12] = [
 ///
 /// # Errors
 /// What should have been written, in words.
-pub(crate) fn read(text: &str) -> Result<Moment, String> {
+pub fn read(text: &str) -> Result<Moment, String> {
     if let Some(readings) = other_order(text) {
         return Err(readings);
     }
@@ -59,7 +69,25 @@ fn read_form(text: &str) -> Option<Moment> {
         _ => return None,
     };
     Time::parse(&format!("{filled}Z"))?;
-    Some(Moment { value: filled, precision, zone })
+    if let Some(zone) = &zone {
+        zone_seconds(zone)?;
+    }
+    let told = zone.as_ref().map_or(text, |zone| text.strip_suffix(zone.as_str()).unwrap_or(text)).to_owned();
+    Some(Moment { told, value: filled, precision, zone })
+}
+
+/// How far a zone is ahead of UTC.
+fn zone_seconds(zone: &str) -> Option<i64> {
+    if zone == "Z" {
+        return Some(0);
+    }
+    let sign = if zone.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
+    let number = |text: &str, below: i64| {
+        let is_two = text.len() == 2 && text.bytes().all(|c| c.is_ascii_digit());
+        is_two.then(|| text.parse::<i64>().ok()).flatten().filter(|number| *number < below)
+    };
+    Some(sign * (number(hours, 24)? * 3600 + number(minutes, 60)? * 60))
 }
 
 /// For three numbers with the year last (`08/07/2003`, `8.7.03`): how they can be read.
@@ -101,7 +129,12 @@ mod tests {
         ] {
             let moment = read(text).unwrap();
             assert_eq!((&*moment.value, moment.precision, moment.zone.as_deref()), (value, precision, zone), "{text}");
+            assert_eq!(moment.told + zone.unwrap_or_default(), text);
         }
+        let unix = |text: &str| read(text).unwrap().unix();
+        assert_eq!(unix("1970-01-02 01:30+01:30"), Some(86_400));
+        assert_eq!(unix("1970-01-01T00:00:07-00:30"), Some(1807));
+        assert_eq!((unix("1970-01-01 00:00Z"), unix("1970-01-01 00:00")), (Some(0), None));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::Show,
         op::RecordsList,
         op::RecordsAbout,
+        op::Event,
         op::Accept,
         op::Refuse,
         op::Prove,
