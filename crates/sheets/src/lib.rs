@@ -8,6 +8,7 @@
 mod columns;
 mod folder;
 mod graph;
+mod layout;
 mod moment;
 mod problem;
 mod sheet;
