@@ -208,7 +208,7 @@ impl Event {
         let moment = custodia_sheets::moment(at).map_err(wrong)?;
         let zone = moment.zone.as_deref().unwrap_or("none");
         if moment.unix().is_some_and(|seconds| seconds > edge::now().unix() + AHEAD_SECONDS) {
-            return Err(wrong(format!("a time that is over: it is {} here", edge::now())));
+            return Err(wrong("a time that is over, by this machine's clock".to_owned()));
         }
         Ok(EventTime {
             value: text(&moment.told)?,
