@@ -211,8 +211,7 @@ impl ManifestBuilder {
         }
         let leaves: Vec<Hash> = self.header.discs(number, record)?.iter().map(Disc::leaf).collect();
         self.frontier.push(record_leaf(number, &leaves));
-        let values = record.0.iter().map(Value::to_json).collect();
-        Ok(print_compact(&Json::Array(values)) + "\n")
+        Ok(record.print() + "\n")
     }
 
     /// The root over all records.
@@ -255,12 +254,7 @@ impl ManifestReader {
     /// [`Malformed`] when it is no record of the header's types, or the package's record stands elsewhere than first.
     pub fn push(&mut self, line: &str) -> Result<Record, Malformed> {
         let number = self.builder.frontier.size();
-        let place = || format!("record {number}");
-        let Json::Array(values) = parse_compact("manifest", line.as_bytes()).map_err(|error| error.within(place()))?
-        else {
-            return Err(Malformed::new("manifest", place(), "an array of values", "another value"));
-        };
-        let record = Record(values.into_iter().map(Value::from_json).collect::<Result<_, _>>()?);
+        let record = Record::parse(line).map_err(|error| error.within(format!("record {number}")))?;
         self.builder.push(&record)?;
         Ok(record)
     }

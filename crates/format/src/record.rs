@@ -11,7 +11,7 @@ pub use types::*;
 
 use crate::Hash;
 use crate::error::Malformed;
-use crate::json::{Json, print_compact};
+use crate::json::{Json, parse_compact, print_compact};
 use crate::limits;
 
 /// What a field holds.
@@ -40,6 +40,15 @@ impl Value {
     /// The texts, if it is a list.
     pub fn as_list(&self) -> Option<&[String]> {
         if let Self::List(texts) = self { Some(texts) } else { None }
+    }
+
+    /// The text, or the texts of the list; none of nothing.
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::Null => &[],
+            Self::Text(text) => std::slice::from_ref(text),
+            Self::List(texts) => texts,
+        }
     }
 
     /// As JSON.
@@ -103,6 +112,27 @@ impl Record {
     /// The name of its type; none when its first value is no text.
     pub fn type_name(&self) -> Option<&str> {
         self.0.first()?.as_str()
+    }
+
+    /// Its code: the value of its second field; none when that is no text.
+    pub fn code(&self) -> Option<&str> {
+        self.0.get(1)?.as_str()
+    }
+
+    /// As a line of a manifest, without its LF: the array of its values.
+    pub fn print(&self) -> String {
+        print_compact(&Json::Array(self.0.iter().map(Value::to_json).collect()))
+    }
+
+    /// Reads such a line.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is no array of values.
+    pub fn parse(line: &str) -> Result<Self, Malformed> {
+        let Json::Array(values) = parse_compact("manifest", line.as_bytes())? else {
+            return Err(Malformed::new("manifest", "", "an array of values", "another value"));
+        };
+        values.into_iter().map(Value::from_json).collect::<Result<_, _>>().map(Self)
     }
 
     /// The value of a field of a standard type.

@@ -64,6 +64,20 @@ pub fn decimal(text: &str) -> Option<u64> {
     text.parse().ok().filter(|n| *n <= limits::DECIMAL_MAX)
 }
 
+/// Seconds by which a zone is ahead of UTC: `Z`, or an offset such as `+01:00`.
+pub fn zone_seconds(zone: &str) -> Option<i64> {
+    if zone == "Z" {
+        return Some(0);
+    }
+    let sign = if zone.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
+    let number = |text: &str, below: i64| {
+        let is_two = text.len() == 2 && text.bytes().all(|c| c.is_ascii_digit());
+        is_two.then(|| text.parse::<i64>().ok()).flatten().filter(|number| *number < below)
+    };
+    Some(sign * (number(hours, 24)? * 3600 + number(minutes, 60)? * 60))
+}
+
 /// Whether this is a name or origin of our strict profile: 1 to 255 of ASCII 0x21 to 0x7E, and no `+`.
 pub fn is_note_name(name: &str) -> bool {
     (1..=limits::NAME_BYTES).contains(&name.len()) && name.bytes().all(|c| (0x21..=0x7e).contains(&c) && c != b'+')

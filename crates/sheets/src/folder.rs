@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
-use custodia_format::json::{Json, parse_compact, print_compact};
 use custodia_format::record::{FILE, Field, Grammar, PACKAGE, PHOTO, Record, RecordType, STANDARD, Value};
 
 use crate::columns::{file_name, is_sheet};
@@ -37,23 +36,23 @@ struct Row {
     known: &'static RecordType,
     line: u64,
     code: Box<str>,
-    /// Its values as compact JSON.
-    values: Box<str>,
+    /// As a line of a manifest.
+    record: Box<str>,
 }
 
 impl Row {
     fn record(&self) -> Record {
-        let all = match parse_compact("row", self.values.as_bytes()) {
-            Ok(Json::Array(all)) => all,
-            _ => Vec::new(),
-        };
-        let kind = Value::Text(self.known.name.to_owned());
-        let others = all.into_iter().skip(1).map(|one| Value::from_json(one).unwrap_or_default());
-        Record(std::iter::once(kind).chain(others).collect())
+        Record::parse(&self.record).expect("a row is what a record was printed as")
     }
 
-    fn place(&self, field: &Field) -> (String, Option<u64>, Option<String>) {
-        (file_name(self.known), Some(self.line), Some(field.name.to_owned()))
+    fn problem(&self, column: &str, expected: String, found: &str) -> Problem {
+        Problem {
+            sheet: file_name(self.known),
+            line: Some(self.line),
+            column: Some(column.to_owned()),
+            expected,
+            found: found.to_owned(),
+        }
     }
 }
 
@@ -105,116 +104,84 @@ impl Sheets {
         Ok(sheets)
     }
 
-    fn take(&mut self, known: &'static RecordType, row: sheet::Filled, problems: &mut Problems) {
-        let text = |field: &str| {
-            known
-                .position(field)
-                .and_then(|at| row.values.get(at))
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let (code, path) = (text("code"), text("path"));
-        if !row.is_right {
+    fn take(&mut self, known: &'static RecordType, filled: sheet::Filled, problems: &mut Problems) {
+        let record = Record(filled.values).with(known, [("type", Value::Text(known.name.to_owned()))]);
+        let code = record.code().unwrap_or_default();
+        if !filled.is_right {
             self.at_fault.insert(code.into());
             return;
         }
+        let path = record.field(&FILE, "path").and_then(Value::as_str);
         let place = self.rows.len();
+        let row = Row { known, line: filled.line, code: code.into(), record: record.print().into() };
         let before = if *known == PACKAGE {
             self.package.replace(place)
         } else {
-            let by_path = (*known == FILE).then(|| self.files.insert(path.clone().into(), place)).flatten();
-            by_path.or(if code.is_empty() { None } else { self.codes.insert(code.clone().into(), place) })
+            let by_path = path.and_then(|path| self.files.insert(path.into(), place));
+            by_path.or(if code.is_empty() { None } else { self.codes.insert(code.into(), place) })
         };
         if let Some(before) = before.and_then(|before| self.rows.get(before)) {
-            let (column, found) = if *known == FILE && !path.is_empty() && before.known == known {
-                ("path", &path)
-            } else {
-                ("code", &code)
+            let (column, found) = match path {
+                Some(path) if before.known == known => ("path", path),
+                _ => ("code", code),
             };
             let expected = match *known == PACKAGE {
                 true => format!("one row; another is line {}", before.line),
                 false => format!("what no other row has; {}, line {}, has it", file_name(before.known), before.line),
             };
-            let (sheet, line) = (file_name(known), Some(row.line));
-            problems.push(|| Problem { sheet, line, column: Some(column.to_owned()), expected, found: found.clone() });
+            problems.push(|| row.problem(column, expected, found));
         }
-        let values = print_compact(&Json::Array(row.values.iter().map(Value::to_json).collect()));
-        self.rows.push(Row { known, line: row.line, code: code.into(), values: values.into() });
+        self.rows.push(row);
     }
 
     /// Looks at everything that rows say of each other and of the source.
     pub fn check(&self, around: &Surroundings<'_>, problems: &mut Problems) {
+        let mut parents: Vec<Vec<usize>> = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
-            let record = row.record();
-            for (field, value) in row.known.fields.iter().zip(&record.0) {
-                let named: Vec<&str> = match value {
-                    Value::Text(text) => vec![text],
-                    Value::List(texts) => texts.iter().map(String::as_str).collect(),
-                    Value::Null => continue,
-                };
-                for name in named {
-                    let expected = match field.grammar {
-                        Grammar::Code | Grammar::Codes => self.unlike(row, field, name, around),
-                        Grammar::Path | Grammar::Paths if !(around.has_file)(name) => {
-                            let alike =
-                                (around.alike)(name).map_or_else(String::new, |it| format!("; was {it} meant?"));
-                            Some(format!("a file of the source, by its sealed path{alike}"))
-                        }
-                        _ => None,
-                    };
-                    if let Some(expected) = expected {
-                        let (sheet, line, column) = row.place(field);
-                        problems.push(|| Problem { sheet, line, column, expected, found: name.to_owned() });
+            let mut own = Vec::new();
+            for (field, value) in row.known.fields.iter().zip(&row.record().0) {
+                for name in value.texts() {
+                    if let Some(expected) = self.unlike(row, field, name, around) {
+                        problems.push(|| row.problem(field.name, expected, name));
                     }
+                    own.extend(self.codes.get(name.as_str()).filter(|_| PARENTS.contains(&field.name)));
                 }
             }
+            parents.push(own);
         }
-        if let Some(circle) = circle(self.rows.len(), |row| self.parents(row)) {
-            let all: Vec<&Row> = circle.iter().filter_map(|row| self.rows.get(*row)).collect();
+        let rows = circle(&parents).unwrap_or_default();
+        let all: Vec<&Row> = rows.iter().filter_map(|row| self.rows.get(*row)).collect();
+        if let Some(first) = all.first() {
             let codes: Vec<&str> = all.iter().chain(all.first()).map(|row| &*row.code).collect();
-            if let Some(first) = all.first() {
-                let (sheet, line) = (file_name(first.known), Some(first.line));
-                let expected = "parents that come to an end".to_owned();
-                problems.push(|| Problem {
-                    sheet,
-                    line,
-                    column: Some("parents".to_owned()),
-                    expected,
-                    found: codes.join(" < "),
-                });
-            }
+            problems.push(|| first.problem("parents", "parents that come to an end".to_owned(), &codes.join(" < ")));
         }
     }
 
-    /// What was expected of a code that does not name what its field may name.
-    fn unlike(&self, row: &Row, field: &Field, code: &str, around: &Surroundings<'_>) -> Option<String> {
-        let here = self.codes.get(code).and_then(|row| self.rows.get(*row)).map(|row| row.known);
-        let Some(known) = here.or_else(|| (around.sealed)(code)) else {
-            if self.at_fault.contains(code) {
-                return None;
+    /// What was expected of a name that names nothing, or not what its field may name.
+    fn unlike(&self, row: &Row, field: &Field, name: &str, around: &Surroundings<'_>) -> Option<String> {
+        match field.grammar {
+            Grammar::Code | Grammar::Codes => self.no_code(row, field, name, around),
+            Grammar::Path | Grammar::Paths if !(around.has_file)(name) => {
+                let alike = (around.alike)(name).map_or_else(String::new, |it| format!("; was {it} meant?"));
+                Some(format!("a file of the source, by its sealed path{alike}"))
             }
-            let fits = |row: &&Row| field.of == ["*"] || field.of.contains(&row.known.name);
-            let near = meant(
-                code,
-                self.rows.iter().filter(fits).map(|other| &*other.code).filter(|other| **other != *row.code),
-            );
-            return Some(format!("a code of these sheets, or of one sealed before in this case{near}"));
-        };
-        let fits = field.of == ["*"] || field.of.contains(&known.name);
-        (!fits).then(|| format!("the code of {}, and this is one of {}", field.of.join(" or "), known.name))
+            _ => None,
+        }
     }
 
-    fn parents(&self, row: usize) -> Vec<usize> {
-        let Some(row) = self.rows.get(row) else { return Vec::new() };
-        let record = row.record();
-        let values = PARENTS.iter().filter_map(|field| record.field(row.known, field));
-        let names = values.flat_map(|value| match value {
-            Value::Text(text) => vec![text.clone()],
-            Value::List(texts) => texts.clone(),
-            Value::Null => Vec::new(),
-        });
-        names.filter_map(|name| self.codes.get(name.as_str()).copied()).collect()
+    fn no_code(&self, row: &Row, field: &Field, code: &str, around: &Surroundings<'_>) -> Option<String> {
+        let here = self.codes.get(code).and_then(|row| self.rows.get(*row)).map(|row| row.known);
+        match here.or_else(|| (around.sealed)(code)) {
+            Some(known) if field.may_name(known.name) => None,
+            Some(known) => Some(format!("the code of {}, and this is one of {}", field.of.join(" or "), known.name)),
+            None if self.at_fault.contains(code) => None,
+            None => {
+                let others =
+                    self.rows.iter().filter(|other| field.may_name(other.known.name) && other.code != row.code);
+                let near = meant(code, others.map(|other| &*other.code));
+                Some(format!("a code of these sheets, or of one sealed before in this case{near}"))
+            }
+        }
     }
 
     /// What is worth knowing and keeps nothing from being sealed: numbers of frames that a photo log leaves out.

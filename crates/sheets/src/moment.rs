@@ -1,6 +1,6 @@
 //! Dates as people write them. Whatever could be read in two ways is refused with both.
 
-use custodia_format::text::Time;
+use custodia_format::text::{Time, zone_seconds};
 
 /// A date that was read, as far as it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,20 +74,6 @@ fn read_form(text: &str) -> Option<Moment> {
     }
     let told = zone.as_ref().map_or(text, |zone| text.strip_suffix(zone.as_str()).unwrap_or(text)).to_owned();
     Some(Moment { told, value: filled, precision, zone })
-}
-
-/// How far a zone is ahead of UTC.
-fn zone_seconds(zone: &str) -> Option<i64> {
-    if zone == "Z" {
-        return Some(0);
-    }
-    let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
-    let number = |text: &str, below: i64| {
-        let is_two = text.len() == 2 && text.bytes().all(|c| c.is_ascii_digit());
-        is_two.then(|| text.parse::<i64>().ok()).flatten().filter(|number| *number < below)
-    };
-    Some(sign * (number(hours, 24)? * 3600 + number(minutes, 60)? * 60))
 }
 
 /// For three numbers with the year last (`08/07/2003`, `8.7.03`): how they can be read.

@@ -354,11 +354,8 @@ impl Pair {
         };
         let name = self.both[at].name.label;
         wrong.extend(contradictions.into_iter().map(|what| format!("{name}: {what}")));
-        let is_refused = || self.refused.iter().any(|package| running.words.contains(package));
-        let is_explained = |failure: &Failure| match (&running.operation, failure.code) {
-            (Operation::Send { .. }, Code::PeerRefused) => is_refused(),
-            (operation, code) => is_explained(operation, code, struck),
-        };
+        let refused = self.refused.iter().any(|package| running.words.contains(package));
+        let is_explained = |failure: &Failure| is_explained(&running.operation, failure.code, struck, refused);
         if let Some(failure) = failed.filter(|failure| !is_explained(failure)) {
             wrong.push(format!("{name}: `{}` failed: {}", running.words, told(&failure)));
         }
@@ -372,11 +369,13 @@ fn told(failure: &Failure) -> String {
     format!("{failure}{place}")
 }
 
-/// Failures that are no fault: what is asked for is not there yet, the other one is down, or our own node was killed.
-fn is_explained(operation: &Operation, code: Code, struck: bool) -> bool {
+/// Failures that are no fault: what is asked for is not there yet, the other one is down or was told to refuse it, or our own node
+/// was killed.
+fn is_explained(operation: &Operation, code: Code, struck: bool, refused: bool) -> bool {
     match (operation, code) {
         (_, Code::Interrupted | Code::Locked | Code::Io) => struck,
         (Operation::Send { .. }, Code::PeerUnreachable | Code::LinkLost) => true,
+        (Operation::Send { .. }, Code::PeerRefused) => refused,
         (Operation::Accept { .. } | Operation::Refuse { .. }, Code::NotYet | Code::UnknownPackage) => true,
         _ => false,
     }

@@ -5,7 +5,7 @@
 use super::{FILE, Field, Needed, Record, RecordType, Value, check_path, schema};
 use crate::error::Malformed;
 use crate::midstate::midstate_count;
-use crate::text::{Time, Word, decimal, from_b64, from_hex};
+use crate::text::{Time, Word, decimal, from_b64, from_hex, zone_seconds};
 use crate::{Hash, limits};
 use custodia_merkle::empty_root;
 
@@ -200,6 +200,11 @@ impl Field {
         if self.needed == Needed::Always { grammar } else { format!("{grammar}; or null") }
     }
 
+    /// Whether its codes may name records of this type.
+    pub fn may_name(&self, record_type: &str) -> bool {
+        self.of == ["*"] || self.of.contains(&record_type)
+    }
+
     /// Whether a value may stand in it.
     pub fn fits(&self, value: &Value) -> bool {
         match value {
@@ -307,11 +312,7 @@ fn is_media_type(text: &str) -> bool {
 
 /// `Z`, an offset such as `+01:00`, or `none` where nothing is said of it.
 fn is_zone(text: &str) -> bool {
-    let two = |text: &str, most: u64| {
-        text.len() == 2 && decimal(text.strip_prefix('0').unwrap_or(text)).is_some_and(|n| n <= most)
-    };
-    let offset = text.strip_prefix(['+', '-']).and_then(|text| text.split_once(':'));
-    ["Z", "none"].contains(&text) || offset.is_some_and(|(hours, minutes)| two(hours, 23) && two(minutes, 59))
+    text == "none" || zone_seconds(text).is_some()
 }
 
 fn is_number(text: &str) -> bool {

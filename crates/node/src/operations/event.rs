@@ -155,10 +155,9 @@ impl Event {
         let mut found = vec![false; open.len()];
         packages::records_of(node.home(), root, |number, record| {
             count = number + 1;
-            let code = record.0.get(1).and_then(Value::as_str);
             let path = record.field(&FILE, "path").and_then(Value::as_str);
             for (found, name) in found.iter_mut().zip(&open) {
-                if [code, path].contains(&Some(*name)) {
+                if [record.code(), path].contains(&Some(*name)) {
                     *found = true;
                     numbers.push((number, number));
                 }

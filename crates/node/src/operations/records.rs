@@ -134,10 +134,8 @@ fn here(node: &Node, root: &Hash) -> Result<(), Failure> {
 }
 
 fn is_about(record: &Record, code: &str) -> bool {
-    let names = |value: &Value| {
-        value.as_str() == Some(code) || value.as_list().is_some_and(|all| all.iter().any(|one| one == code))
-    };
-    if record.0.get(1).is_some_and(|value| value.as_str() == Some(code)) {
+    let names = |value: &Value| value.texts().iter().any(|one| one == code);
+    if record.code() == Some(code) {
         return true;
     }
     let Some(known) = record.type_name().and_then(schema) else { return false };
@@ -151,18 +149,13 @@ fn shown(root: &Hash, number: u64, record: &Record) -> RecordShown {
         let field = known.and_then(|known| known.fields.get(place));
         field.map_or_else(|| place.to_string(), |field| field.name.to_owned())
     };
-    let values = |value: &Value| match value {
-        Value::Null => None,
-        Value::Text(text) => Some(vec![text.clone()]),
-        Value::List(texts) => Some(texts.clone()),
-    };
-    let fields = record.0.iter().enumerate().skip(2);
-    let fields = fields.filter_map(|(place, value)| Some(FieldShown { name: name(place), values: values(value)? }));
+    let told = record.0.iter().enumerate().skip(2).filter(|(_, value)| **value != Value::Null);
+    let fields = told.map(|(place, value)| FieldShown { name: name(place), values: value.texts().to_vec() });
     RecordShown {
         package: root.to_string(),
         number,
         record_type: record.type_name().unwrap_or_default().to_owned(),
-        code: record.0.get(1).and_then(Value::as_str).unwrap_or_default().to_owned(),
+        code: record.code().unwrap_or_default().to_owned(),
         fields: fields.collect(),
     }
 }

@@ -43,22 +43,14 @@ impl Description {
             by_name.get(&name(path)).map(|path| (*path).to_owned())
         };
         let before = OnceCell::new();
-        let failed = OnceCell::new();
         let sealed = |code: &str| {
-            let before = before.get_or_init(|| {
-                sealed_before(node, case).unwrap_or_else(|failure| {
-                    let _ = failed.set(failure);
-                    HashMap::new()
-                })
-            });
-            before.get(code).copied()
+            let before = before.get_or_init(|| sealed_before(node, case));
+            before.as_ref().ok()?.get(code).copied()
         };
         let around = Surroundings { has_file: &|path| files.contains(path.as_bytes()), alike: &alike, sealed: &sealed };
         sheets.check(&around, &mut problems);
-        match failed.into_inner() {
-            Some(failure) => Err(failure),
-            None => Ok(Self { sheets, problems }),
-        }
+        before.into_inner().transpose()?;
+        Ok(Self { sheets, problems })
     }
 
     /// # Errors
@@ -140,8 +132,7 @@ fn sealed_before(node: &Node, case: &CodeText) -> Result<HashMap<String, &'stati
     let mut codes = HashMap::new();
     for root in packages::of_case(node, case.as_str())? {
         packages::records_of(node.home(), &root, |_, record| {
-            let code = record.0.get(1).and_then(Value::as_str);
-            if let (Some(known), Some(code)) = (record.type_name().and_then(schema), code) {
+            if let (Some(known), Some(code)) = (record.type_name().and_then(schema), record.code()) {
                 codes.insert(code.to_owned(), known);
             }
             Ok(())

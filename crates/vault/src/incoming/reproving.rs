@@ -12,6 +12,8 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 
 use custodia_disk::File;
 use custodia_format::midstate::{CHUNK_BYTES, Midstate, chunk_bytes, print_midstates, prove_chunk};
@@ -102,11 +104,9 @@ impl State {
         let parts = std::thread::scope(|scope| {
             let parts = chunks.chunks(chunks.len().div_ceil(cores));
             let threads: Vec<_> = parts.map(|part| scope.spawn(|| rotten_of(part))).collect();
-            let joined = threads.into_iter().map(|thread| match thread.join() {
-                Ok(rotten) => rotten,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            joined.collect::<Result<Vec<_>, _>>()
+            // A panic there is a defect of ours, and goes on in this thread.
+            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            threads.into_iter().map(join).collect::<Result<Vec<_>, _>>()
         })?;
         Ok(parts.concat())
     }
