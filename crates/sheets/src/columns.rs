@@ -1,5 +1,7 @@
 //! The columns of a sheet: one for a field, or one for each part of a field that has parts, and how their cells make a value.
 
+use custodia_format::json::print_compact;
+use custodia_format::limits;
 use custodia_format::record::{By, FILE, Field, Grammar, Needed, PACKAGE, RecordType, Value};
 
 use crate::moment;
@@ -14,10 +16,8 @@ const UNKNOWN: &str = "unknown";
 pub struct Column {
     /// What stands in the sheet's first line.
     pub name: String,
-    /// The field that it belongs to.
+    /// The field that it belongs to; the columns of one field follow each other, part by part.
     pub field: &'static Field,
-    /// Which part of that field, from 0.
-    pub part: usize,
 }
 
 /// The parts of a field that has some; the first of a moment has the field's own name.
@@ -41,9 +41,9 @@ pub fn columns(known: &'static RecordType) -> Vec<Column> {
     let fields = known.fields.iter().filter(|field| field.by == By::People);
     let fields = fields.filter(|field| !(field.name == "code" && *known == PACKAGE));
     let columns = fields.flat_map(|field| {
-        parts(field.grammar).iter().enumerate().map(move |(part, end)| {
+        parts(field.grammar).iter().map(move |end| {
             let name = if end.is_empty() { field.name.to_owned() } else { format!("{}_{end}", field.name) };
-            Column { name, field, part }
+            Column { name, field }
         })
     });
     columns.collect()
@@ -101,6 +101,7 @@ pub(crate) fn value(field: &Field, cells: &[&str], sheet: &str) -> Result<Value,
         _ => Value::Text(text(cell(0))),
     };
     match field.grammar {
+        _ if print_compact(&value.to_json()).len() > limits::VALUE_BYTES => Err((0, "at most 64 KiB".to_owned())),
         _ if field.fits(&value) => Ok(value),
         Grammar::Moment => Err((1, "Z, an offset such as +01:00, or none".to_owned())),
         Grammar::Word => Err((0, field.expects())),

@@ -177,6 +177,17 @@ fn every_fault_is_told_with_its_place() {
 }
 
 #[test]
+fn a_cell_that_no_record_can_hold_is_refused_and_not_left_out() {
+    let notes = |bytes: usize| one("container.csv", &format!("code,kind,notes\nB,bag,{}\n", "x".repeat(bytes)));
+    assert_eq!(notes((64 << 10) - 2), Vec::<String>::new());
+    let told = notes((64 << 10) - 1);
+    assert!(
+        told.len() == 1 && told[0].starts_with("container.csv, line 2, notes: expected at most 64 KiB"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_quote_without_end_and_a_million_bad_rows_cost_little() {
     let mut sheet = b"code,parents,class\nR1,\"GL02,body\n".to_vec();
     sheet.resize(16 << 20, b'x');
