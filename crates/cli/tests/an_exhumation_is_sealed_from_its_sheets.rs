@@ -49,11 +49,7 @@ fn from_the_ground_to_the_prosecutor_and_what_is_found_out_later() {
     // The two that were lifted apart belong together, and one presumption does not hold: that is said beside what was sealed.
     let later = seal("report", "later");
     assert_ne!(later["package"], sealed["package"]);
-    let manifest = |package: &Value| {
-        let package = package.as_str().unwrap();
-        let path = lab.home.join(format!("manifests/{}/{package}.jsonl", &package[..2]));
-        fs::read_to_string(path).unwrap()
-    };
+    let manifest = |package: &Value| fs::read_to_string(lab.manifest(package.as_str().unwrap())).unwrap();
     assert!(manifest(&later["package"]).contains("\"de-identification\""));
     assert!(!manifest(&sealed["package"]).contains("\"de-identification\""));
 

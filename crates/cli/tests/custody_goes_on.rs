@@ -60,7 +60,7 @@ fn events_are_signed_by_the_officer_and_their_persons_can_be_withheld() {
     // What may have to be withheld is not in it, and lies in its annex.
     assert!(!text.contains("Somebody Known") && !text.contains("sample"), "{text}");
     let annex = opened_as.head.annex.unwrap().root.to_string();
-    let annex = fs::read_to_string(lab.home.join(format!("manifests/{}/{annex}.jsonl", &annex[..2]))).unwrap();
+    let annex = fs::read_to_string(lab.manifest(&annex)).unwrap();
     for told in ["Somebody Known", "to take a sample", "witness: had left"] {
         assert!(annex.contains(told), "{annex}");
     }

@@ -17,9 +17,13 @@ fn write(folder: &Path, sheets: &[(&str, &str)]) {
 }
 
 /// The records of a package's manifest, each as its values.
-fn records(home: &Path, package: &str) -> Vec<Value> {
-    let path = home.join(format!("manifests/{}/{package}.jsonl", &package[..2]));
-    fs::read_to_string(path).unwrap().lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+fn records(authority: &Authority, package: &str) -> Vec<Value> {
+    fs::read_to_string(authority.manifest(package))
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn a_described_package_is_sealed_whole_and_its_proof_verifies() {
     assert_eq!((&sealed["described"], &sealed["remarks"]), (&would["described"], &would["remarks"]));
 
     let package = sealed["package"].as_str().unwrap();
-    let all = records(&lab.home, package);
+    let all = records(&lab, package);
     let named: Vec<(&str, &str)> = all.iter().map(|one| (one[0].as_str().unwrap(), one[1].as_str().unwrap())).collect();
     assert_eq!(
         named,

@@ -154,7 +154,7 @@ fn what_is_damaged_is_named_with_whom_to_ask() {
     assert!(fsck(&lab, 0)["remarks"].to_string().contains("it was missing, and is written anew"));
 
     // A manifest.
-    let manifest = lab.home.join(format!("manifests/{}/{package}.jsonl", &package[..2]));
+    let manifest = lab.manifest(&package);
     let good = fs::read(&manifest).unwrap();
     flip(&manifest, good.len() / 2);
     let wrong = damage(&lab);

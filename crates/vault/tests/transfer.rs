@@ -52,6 +52,12 @@ impl Case {
         self.home.path().join("incoming").join(self.release.to_string())
     }
 
+    /// Where the vault holds one of what is sent.
+    fn object(&self, sent: &Sent) -> PathBuf {
+        let hex = sent.plan.sha256.to_string();
+        self.home.path().join("objects").join(&hex[..2]).join(hex)
+    }
+
     fn sent(&self, record: u64) -> &Sent {
         self.sent.iter().find(|sent| sent.plan.record == record).unwrap()
     }
@@ -400,8 +406,7 @@ fn what_the_vault_holds_does_not_travel_but_is_hashed_first() {
     fs::write(source.path().join("small"), &small.bytes).unwrap();
     vault.import(&Plan::of(&[source.path().to_owned()]), two(), &()).unwrap();
     // One of the two has rotted: it must travel, and the good bytes take its place.
-    let hex = small.plan.sha256.to_string();
-    let path = case.home.path().join("objects").join(&hex[..2]).join(&hex);
+    let path = case.object(small);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, noise(77, small.bytes.len())).unwrap();
 
@@ -432,8 +437,7 @@ fn what_is_erased_between_the_hashing_and_the_end_is_missing_again() {
     first.finish().unwrap();
     let second = vault.transfer(&Hash::of(b"second"), || Ok(case.plan())).unwrap();
     assert!(all_missing(&second).is_empty());
-    let hex = case.sent[0].plan.sha256.to_string();
-    fs::remove_file(case.home.path().join("objects").join(&hex[..2]).join(&hex)).unwrap();
+    fs::remove_file(case.object(&case.sent[0])).unwrap();
     assert!(matches!(second.finish(), Err(IncomingError::Incomplete { chunks: 1, bytes: 100 })));
     case.bring_all(&second);
     second.finish().unwrap();
@@ -449,8 +453,7 @@ fn p2_what_rots_between_the_hashing_and_the_end_is_missing_again() {
     first.finish().unwrap();
     let second = vault.transfer(&Hash::of(b"second"), || Ok(case.plan())).unwrap();
     assert!(all_missing(&second).is_empty());
-    let hex = case.sent[0].plan.sha256.to_string();
-    let path = case.home.path().join("objects").join(&hex[..2]).join(&hex);
+    let path = case.object(&case.sent[0]);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, noise(2, 100)).unwrap();
     assert!(matches!(second.finish(), Err(IncomingError::Incomplete { chunks: 1, bytes: 100 })));

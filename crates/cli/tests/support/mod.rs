@@ -465,6 +465,11 @@ impl Authority {
         running
     }
 
+    /// Where a manifest or an annex lies.
+    pub fn manifest(&self, root: &str) -> PathBuf {
+        self.home.join(format!("manifests/{}/{root}.jsonl", &root[..2]))
+    }
+
     /// How many statements its ledger holds.
     pub fn ledger_size(&self) -> u64 {
         self.asks(&[&"ledger", &"checkpoint"])["size"].as_u64().unwrap()
