@@ -197,13 +197,7 @@ impl Event {
                 source: text(self.at_source.as_deref().unwrap_or("this machine's clock"))?,
             });
         };
-        let wrong = |expected: String| {
-            Failure::new(Code::Usage, "This cannot be read as a time.")
-                .at("--at")
-                .instead_of(expected, at)
-                .safe("Nothing was signed.")
-                .next("custodia event --help")
-        };
+        let wrong = |expected: String| unusable("This cannot be read as a time.", "--at", expected, at);
         let moment = custodia_sheets::moment(at).map_err(wrong)?;
         let zone = moment.zone.as_deref().unwrap_or("none");
         if moment.unix().is_some_and(|seconds| seconds > edge::now().unix() + AHEAD_SECONDS) {
@@ -228,14 +222,8 @@ impl Event {
         for (number, state) in pairs("--bag-seal", &self.bag_seals)? {
             let is_new = self.action == "reseal" && state == "new";
             if !is_new && !SEAL_STATES.contains(&state) {
-                return Err(Failure::new(Code::Usage, "This is no state of a bag seal.")
-                    .at("--bag-seal")
-                    .instead_of(
-                        format!("one of {}, or new where something is sealed anew", SEAL_STATES.join(", ")),
-                        state,
-                    )
-                    .safe("Nothing was signed.")
-                    .next("custodia event --help"));
+                let states = format!("one of {}, or new where something is sealed anew", SEAL_STATES.join(", "));
+                return Err(unusable("This is no state of a bag seal.", "--bag-seal", states, state));
             }
             let value = Text::parse(&format!("{number} {state}")).map_err(|error| told(error, "--bag-seal"))?;
             codes.push(NamedValue { name: Word::parse("bag-seal")?, value });
@@ -275,13 +263,8 @@ impl Event {
 fn pairs<'a>(option: &str, all: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
     let pair = |text: &'a String| {
         let pair = text.split_once('=').map(|(name, value)| (name.trim(), value.trim()));
-        pair.filter(|(name, value)| !name.is_empty() && !value.is_empty()).ok_or_else(|| {
-            Failure::new(Code::Usage, "Something is missing here.")
-                .at(option)
-                .instead_of("NAME=VALUE", text)
-                .safe("Nothing was signed.")
-                .next("custodia event --help")
-        })
+        pair.filter(|(name, value)| !name.is_empty() && !value.is_empty())
+            .ok_or_else(|| unusable("Something is missing here.", option, "NAME=VALUE", text))
     };
     all.iter().map(pair).collect()
 }
@@ -297,6 +280,15 @@ fn corrected(own: &[Row], digest: &str) -> Result<Hash, Failure> {
             .safe("Nothing was signed.")
             .next("custodia show PACKAGE")),
     }
+}
+
+/// An option that says something that cannot be used.
+fn unusable(what: &str, option: &str, expected: impl Into<String>, found: &str) -> Failure {
+    Failure::new(Code::Usage, what)
+        .at(option)
+        .instead_of(expected, found)
+        .safe("Nothing was signed.")
+        .next("custodia event --help")
 }
 
 fn told(error: Malformed, option: &str) -> Failure {
