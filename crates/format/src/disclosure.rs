@@ -4,11 +4,15 @@
 //! `shown` says which records are disclosed; from it and the number of records alone follows where the hashes stand, so
 //! there is one way to read the nodes. Wholly withheld subtrees are one hash, never split.
 
+mod redaction;
+
 use std::collections::BTreeMap;
 
 use custodia_merkle::{Hash, node_hash};
 
-use crate::body::{Text, WithholdingHead};
+pub use redaction::{Redaction, Withheld};
+
+use crate::body::WithholdingHead;
 use crate::error::Malformed;
 use crate::json::{Json, Members, parse_exact, print_exact};
 use crate::limits;
@@ -401,99 +405,9 @@ fn node(json: Json) -> Result<Node, Malformed> {
     }
 }
 
-/// What to withhold of a manifest, and under which head.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Withhold {
-    /// The record.
-    pub record: u64,
-    /// The positions of its fields; none for the whole record.
-    pub fields: Option<Vec<usize>>,
-    /// The head.
-    pub head: crate::text::Code,
-}
-
-impl Disclosure {
-    /// Discloses a manifest but for what is named, at most one entry a record, ascending.
-    ///
-    /// # Errors
-    /// [`Malformed`] when an entry names what is not there, or a record's type alone.
-    pub fn redact(subject: Subject, manifest: &Manifest, withhold: &[Withhold]) -> Result<Self, Malformed> {
-        let full = Self::full(subject, manifest)?;
-        let refuse = |record: u64| {
-            Malformed::new(WHAT, format!("record {record}"), "a record with such fields, once, ascending", "another")
-        };
-        let mut heads = Vec::new();
-        let mut hidden = BTreeMap::new();
-        for what in withhold {
-            let Some(record) = usize::try_from(what.record).ok().and_then(|number| manifest.records.get(number)) else {
-                return Err(refuse(what.record));
-            };
-            let names = match &what.fields {
-                None => "*".to_owned(),
-                Some(places) => {
-                    let all = manifest.header.fields(record).unwrap_or_default();
-                    let names: Option<Vec<&str>> =
-                        places.iter().map(|place| all.get(*place).filter(|_| *place > 0).map(String::as_str)).collect();
-                    names
-                        .filter(|_| places.is_sorted() && !places.is_empty())
-                        .ok_or_else(|| refuse(what.record))?
-                        .join(",")
-                }
-            };
-            if hidden.insert(what.record, what.fields.clone()).is_some() {
-                return Err(refuse(what.record));
-            }
-            heads.push(WithholdingHead {
-                records: crate::ranges::Range { first: what.record, last: what.record },
-                fields: Text::parse(&names)?,
-                head: what.head.clone(),
-            });
-        }
-        let shown = (0..subject.records()).filter(|number| !matches!(hidden.get(number), Some(None)));
-        let shown = Ranges::gather(shown);
-        let mut redacted = Self { subject, shown, nodes: Vec::new(), heads };
-        redacted.cover(&full.nodes, &hidden, 0, subject.records());
-        Ok(redacted)
-    }
-
-    /// Adds the nodes of a span: one hash where all of it is withheld. Gives its hash.
-    fn cover(&mut self, full: &[Node], hidden: &BTreeMap<u64, Option<Vec<usize>>>, first: u64, end: u64) -> Hash {
-        let at = self.nodes.len();
-        let hash = if end - first == 1 {
-            let leaves = match usize::try_from(first).ok().and_then(|number| full.get(number)) {
-                Some(Node::Record(leaves)) => leaves.as_slice(),
-                _ => &[],
-            };
-            let hash = |leaf: &Leaf| match leaf {
-                Leaf::Shown(text) => field_leaf(text),
-                Leaf::Withheld(hash) => *hash,
-            };
-            let hashes: Vec<Hash> = leaves.iter().map(hash).collect();
-            let kept = leaves.iter().zip(&hashes).enumerate().map(|(place, (leaf, hash))| match hidden.get(&first) {
-                Some(Some(places)) if places.contains(&place) => Leaf::Withheld(*hash),
-                _ => leaf.clone(),
-            });
-            self.nodes.push(Node::Record(kept.collect()));
-            record_leaf(first, &hashes)
-        } else {
-            let split = first + (1 << (63 - (end - first - 1).leading_zeros()));
-            let left = self.cover(full, hidden, first, split);
-            let right = self.cover(full, hidden, split, end);
-            node_hash(&left, &right)
-        };
-        if !self.shown.meets(first, end - 1) {
-            self.nodes.truncate(at);
-            self.nodes.push(Node::Withheld(hash));
-        }
-        hash
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Code;
-    use proptest::prelude::*;
 
     fn world(name: &str) -> String {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/world/");
@@ -568,24 +482,6 @@ mod tests {
         assert_eq!(sealed(&|_| ()), Ok(()));
         for planted in [sealed(&|leaves| leaves.push(first.clone())), sealed(&|leaves| drop(leaves.pop()))] {
             assert_eq!(planted, Err(DisclosureError::Fields { record: 1 }));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_redaction_closes_and_reads_back(hide in prop::collection::vec(0..4_u8, 1..20)) {
-            let records = (0..hide.len()).map(|n| Record::of(&crate::record::DETAIL, &n.to_string(), [])).collect();
-            let (manifest, _) = Manifest::make(crate::manifest::ManifestKey([1; 32]), records).unwrap();
-            let withhold: Vec<Withhold> = (0..).zip(&hide).filter(|(_, how)| **how > 0).map(|(record, how)| Withhold {
-                record,
-                fields: (*how > 1).then(|| vec![usize::from(*how)]),
-                head: Code::parse("B.2").unwrap(),
-            }).collect();
-            let subject = Subject::Annex(Annex { records: hide.len() as u64, root: manifest.root });
-            let redacted = Disclosure::redact(subject, &manifest, &withhold).unwrap();
-            let records = redacted.close().unwrap();
-            prop_assert_eq!(records.len(), hide.iter().filter(|how| **how != 1).count());
-            prop_assert_eq!(Disclosure::parse(redacted.print().as_bytes()).unwrap(), redacted);
         }
     }
 }
