@@ -1,10 +1,13 @@
 //! The command line: what can be said, and nothing of what it means.
 
+mod custody;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use custody::{Disclose, Event};
 
 /// Seal evidence, hand it over with signed receipts, prove its custody.
 #[derive(Debug, Parser)]
@@ -110,6 +113,9 @@ pub(crate) enum Command {
     },
     /// Sign what was done to what is in a package: opened, examined, sampled, moved, resealed, returned (docs/operate/custody.md).
     Event(Box<Event>),
+    /// Show a reader a package in part: what is withheld, and under which head, is signed, and the rest still verifies
+    /// (docs/operate/disclosure.md).
+    Disclose(Box<Disclose>),
     /// Take a received package into custody, and sign for it.
     Accept {
         /// Any unique beginning of its id, 8 characters or more.
@@ -130,6 +136,9 @@ pub(crate) enum Command {
         /// Where to.
         #[arg(long, value_name = "FILE", default_value = "proof.json")]
         out: PathBuf,
+        /// Of the redacted copy that this disclosure declares: the first 8 or more characters of its statement's digest.
+        #[arg(long, value_name = "STATEMENT")]
+        disclosure: Option<String>,
     },
     /// Write a package for people without this program: its files, SHA256SUMS, the proof.
     Export {
@@ -137,6 +146,9 @@ pub(crate) enum Command {
         package: String,
         /// A folder that does not exist, or is empty.
         dir: PathBuf,
+        /// The redacted copy that this disclosure declares: the first 8 or more characters of its statement's digest.
+        #[arg(long, value_name = "STATEMENT")]
+        disclosure: Option<String>,
     },
     /// Check a proof, with its files or without. Needs no node and no network.
     Verify(Verify),
@@ -297,52 +309,6 @@ pub(crate) struct Seal {
     /// Say what would be sealed, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// Sign a custody event.
-#[derive(Debug, Args)]
-pub(crate) struct Event {
-    /// What was done: open, examine, sample, copy, convert, redact, translate, move, transport, hand-over, reseal, return, destroy,
-    /// lose, find, found-history, withheld-segment, correct, or another word.
-    pub action: String,
-    /// Any unique beginning of the package's id, 8 characters or more.
-    pub package: String,
-    /// To what: a code, a sealed path, or record numbers such as 3-7; once for each. Without it, all of the package.
-    #[arg(long = "item", value_name = "ITEM")]
-    pub items: Vec<String>,
-    /// When, as far as it is known, with its zone where that is known. Without it, now.
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<String>,
-    /// On whose clock.
-    #[arg(long, value_name = "TEXT")]
-    pub at_source: Option<String>,
-    /// What belongs to it and any later reader may see; once for each.
-    #[arg(long = "code", value_name = "NAME=VALUE")]
-    pub codes: Vec<String>,
-    /// A bag seal: intact, broken, mismatch, absent, or new; once for each.
-    #[arg(long = "bag-seal", value_name = "NUMBER=STATE")]
-    pub bag_seals: Vec<String>,
-    /// Who took part; once for each.
-    #[arg(long = "person", value_name = "ROLE=NAME")]
-    pub persons: Vec<String>,
-    /// Who should have signed and did not, and why; once for each.
-    #[arg(long = "unsigned", value_name = "WHO=WHY")]
-    pub unsigned: Vec<String>,
-    /// Where.
-    #[arg(long, value_name = "TEXT")]
-    pub place: Option<String>,
-    /// Why.
-    #[arg(long, value_name = "TEXT")]
-    pub purpose: Option<String>,
-    /// On which order, request or consent.
-    #[arg(long, value_name = "TEXT")]
-    pub order: Option<String>,
-    /// Anything else.
-    #[arg(long, value_name = "TEXT")]
-    pub note: Option<String>,
-    /// The earlier event that this one corrects.
-    #[arg(long, value_name = "STATEMENT")]
-    pub corrects: Option<String>,
 }
 
 /// Hand a package over.

@@ -1,5 +1,7 @@
 //! From a command to a request, and from its answer to words.
 
+mod custody;
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,27 +184,8 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             let shown = call(&home, common, |_| op::Show { package: package.clone() }).await?;
             answer(common, &shown, say::shown)
         }
-        Command::Event(event) => {
-            let line = call(&home, common, |passphrase| op::Event {
-                action: event.action.clone(),
-                package: event.package.clone(),
-                items: event.items.clone(),
-                at: event.at.clone(),
-                at_source: event.at_source.clone(),
-                codes: event.codes.clone(),
-                bag_seals: event.bag_seals.clone(),
-                persons: event.persons.clone(),
-                unsigned: event.unsigned.clone(),
-                place: event.place.clone(),
-                purpose: event.purpose.clone(),
-                order: event.order.clone(),
-                note: event.note.clone(),
-                corrects: event.corrects.clone(),
-                by: by(common, passphrase),
-            })
-            .await?;
-            answer(common, &line, say::signed)
-        }
+        Command::Event(event) => custody::event(&home, &event, common).await,
+        Command::Disclose(disclose) => custody::disclose(&home, &disclose, common).await,
         Command::Accept { package } => {
             let line =
                 call(&home, common, |passphrase| op::Accept { package: package.clone(), by: by(common, passphrase) })
@@ -218,14 +201,16 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             .await?;
             answer(common, &line, say::signed)
         }
-        Command::Prove { package, out } => {
+        Command::Prove { package, out, disclosure } => {
             let out = absolute(&out)?;
-            let written = call(&home, common, |_| op::Prove { package: package.clone(), out: out.clone() }).await?;
+            let request = |_| op::Prove { package: package.clone(), out: out.clone(), disclosure: disclosure.clone() };
+            let written = call(&home, common, request).await?;
             answer(common, &written, say::written)
         }
-        Command::Export { package, dir } => {
+        Command::Export { package, dir, disclosure } => {
             let dir = absolute(&dir)?;
-            let written = call(&home, common, |_| op::Export { package: package.clone(), dir: dir.clone() }).await?;
+            let request = |_| op::Export { package: package.clone(), dir: dir.clone(), disclosure: disclosure.clone() };
+            let written = call(&home, common, request).await?;
             answer(common, &written, say::written)
         }
         Command::Ledger(Ledger::Checkpoint) => {

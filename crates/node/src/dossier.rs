@@ -22,33 +22,41 @@ use custodia_format::statement::{Package, Statement};
 use crate::Node;
 use crate::failure::{Code, Failure};
 use crate::packages;
+use crate::redacted::Redacted;
 
 use pool::{Part, Pool};
 
 /// Where a proof's records are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Records {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Records<'a> {
     /// In the proof, all of them shown.
     Shown,
     /// In the manifest file, which lies or travels beside it.
     Beside,
+    /// In the proof, as far as this copy shows them; what it withholds of the statements is not shown either.
+    Redacted(&'a Redacted),
 }
 
 /// Puts together the proof of a package.
-pub(crate) fn of(node: &Node, root: &Hash, records: Records) -> Result<Proof, Failure> {
+pub(crate) fn of(node: &Node, root: &Hash, records: Records<'_>) -> Result<Proof, Failure> {
     let pool = Pool::gather(node, root)?;
     let package = pool
         .package
         .ok_or_else(|| Failure::new(Code::UnknownPackage, "Nothing was said of this package here.").at(root))?;
-    let chosen = choose(&pool, root);
+    let hidden: &[Hash] = if let Records::Redacted(copy) = records { &copy.statements } else { &[] };
+    let chosen = choose(&pool, root, hidden);
     let anchors = anchors(&pool, &chosen);
     let mut statements: Vec<ProofStatement> = chosen.values().map(|part| part.shown()).collect();
     let withheld = pool.withheld.values().filter(|part| !chosen.contains_key(&part.digest));
     statements.extend(withheld.cloned());
+    for digest in hidden {
+        statements.extend(pool.parts.get(digest).map(Part::withheld).transpose()?);
+    }
     statements.sort_by_key(|statement| order(&pool, statement));
     let disclosure = match records {
         Records::Beside => None,
         Records::Shown => Some(disclosure(node, package)?),
+        Records::Redacted(copy) => Some(copy.disclosure.clone()),
     };
     let tokens = tokens::over(node, &pool, &statements, &anchors)?;
     Ok(Proof { package, statements, anchors, tokens, disclosure, annexes: Vec::new() })
@@ -66,12 +74,12 @@ fn disclosure(node: &Node, package: Package) -> Result<Disclosure, Failure> {
 
 /// The statements on the package, and then, until nothing more is needed, what shows whose keys those are: the issuers,
 /// and everybody whose cosignature stands on a note that is shown.
-fn choose<'a>(pool: &'a Pool, root: &Hash) -> BTreeMap<Hash, &'a Part> {
+fn choose<'a>(pool: &'a Pool, root: &Hash, hidden: &[Hash]) -> BTreeMap<Hash, &'a Part> {
     let on_package = |statement: &Statement| statement.head.package.is_some_and(|package| package.root == *root);
     let mut chosen: BTreeMap<Hash, &Part> = pool
         .parts
         .iter()
-        .filter(|(_, part)| on_package(&part.statement))
+        .filter(|(digest, part)| on_package(&part.statement) && !hidden.contains(digest))
         .map(|(digest, part)| (*digest, part))
         .collect();
     let mut needed: BTreeSet<KeyId> = BTreeSet::new();

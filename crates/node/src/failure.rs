@@ -49,6 +49,8 @@ codes! {
     InputUnreadable "E-INPUT-UNREADABLE" 33 "Something in the source cannot be sealed; nothing was.";
     SourceChanged "E-SRC-CHANGED" 33 "A file changed while it was read; nothing was sealed.";
     Records "E-RECORDS" 33 "The sheets that describe the material are not right; nothing was sealed.";
+    Review "E-REVIEW" 2 "What was to be signed is not what was reviewed; nothing was signed.";
+    Echo "E-ECHO" 33 "What is withheld stands elsewhere in what would be shown; nothing was signed.";
     Empty "E-EMPTY" 33 "There is no file to seal.";
     DiskFull "E-DISK-FULL" 32 "The disk is full.";
     Io "E-IO" 1 "The system refused to read or write.";

@@ -40,6 +40,7 @@ mod peers;
 mod progress;
 mod proofs;
 mod receive;
+mod redacted;
 mod scrub;
 pub mod sending;
 mod serve;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use custodia_format::body::Body;
 use custodia_format::checkpoint::{Checkpoint, cosignature_time};
+use custodia_format::entry::Entry;
 use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
@@ -16,7 +17,7 @@ use custodia_format::{Hash, limits};
 
 use super::chains;
 use crate::claims::Claims;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::proofs::Under;
 use crate::witness::{self, Whose};
 use crate::{Node, author, history, home, proofs};
@@ -39,6 +40,20 @@ impl Part {
             tlog_proof: self.proof.clone(),
             entry: None,
         }
+    }
+
+    /// As it stands in a proof that does not show it: its digest, and its place in its ledger.
+    pub(super) fn withheld(&self) -> Result<ProofStatement, Failure> {
+        if self.proof.is_none() {
+            return Err(Failure::new(
+                Code::NotYet,
+                "Its place in its ledger is not proven yet, so that it cannot be withheld.",
+            )
+            .at(self.digest)
+            .next("custodia show PACKAGE"));
+        }
+        let entry = Some(Entry::of(self.envelope.as_bytes()));
+        Ok(ProofStatement { envelope: None, digest: self.digest, tlog_proof: self.proof.clone(), entry })
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use custodia_format::Hash;
 use custodia_format::midstate::print_midstates;
-use custodia_format::record::FileItem;
 use custodia_verify::Report;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +16,7 @@ use super::prove::{beside, check, findings, refuse_existing};
 use crate::api::{Operation, Phase, Progress, Reporter};
 use crate::dossier::{self, Records};
 use crate::failure::{Code, Failure};
+use crate::redacted::{self, Leaving, Redacted};
 use crate::{Node, home, packages};
 
 /// Records up to which an export's proof holds them itself; with more, the manifest file lies beside it.
@@ -37,6 +37,9 @@ pub struct Export {
     pub package: String,
     /// The folder, by an absolute path; it does not exist or is empty.
     pub dir: PathBuf,
+    /// The redacted copy, by a prefix of the digest of the disclosure that declares it; none: everything is shown.
+    #[serde(default)]
+    pub disclosure: Option<String>,
 }
 
 impl Operation for Export {
@@ -45,6 +48,7 @@ impl Operation for Export {
 
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Written, Failure> {
         let root = packages::find(node, &self.package)?;
+        let copy = self.disclosure.as_deref().map(|digest| redacted::declared(node, &root, digest)).transpose()?;
         let is_empty = fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.next().is_none());
         if !is_empty {
             refuse_existing(&self.dir)?;
@@ -53,7 +57,7 @@ impl Operation for Export {
             Failure::new(Code::NotYet, "The manifest of this package is not here yet.").at(root).next("custodia inbox")
         })?;
         let unfinished = Unfinished::beside(&self.dir)?;
-        let written = self.write(node, &root, &summary, unfinished.path(), reporter);
+        let written = self.write(node, &root, &summary, copy.as_ref(), unfinished.path(), reporter);
         let written = written.map_err(|failure| failure.seen_from(unfinished.path(), &self.dir))?;
         unfinished.keep_as(&self.dir)?;
         Ok(written)
@@ -67,20 +71,30 @@ impl Export {
         node: &Node,
         root: &Hash,
         summary: &packages::Summary,
+        copy: Option<&Redacted>,
         folder: &Path,
         reporter: &Reporter,
     ) -> Result<Written, Failure> {
         let mut export = Exporting { node, folder: folder.to_owned(), sums: Vec::new(), files: 0, bytes: 0 };
-        packages::items_of(node.home(), root, |_, item| {
-            export.item(&item)?;
+        let mut each = |item: &Leaving| {
+            export.item(item)?;
             let progress = Progress::of(Phase::Export).bytes(export.bytes, summary.bytes);
             reporter.progress(progress.items(export.files, summary.files));
             if reporter.is_abandoned() {
                 return Err(Failure::new(Code::Interrupted, "Interrupted.").safe("The unfinished folder was removed."));
             }
             Ok(())
-        })?;
-        let report = export.proof(root, summary.files)?;
+        };
+        match copy {
+            Some(copy) => copy.items()?.iter().try_for_each(each)?,
+            None => packages::items_of(node.home(), root, |_, item| each(&Leaving::from(item)))?,
+        }
+        let records = match copy {
+            Some(copy) => Records::Redacted(copy),
+            None if summary.files < RECORDS_IN_PROOF => Records::Shown,
+            None => Records::Beside,
+        };
+        let report = export.proof(root, records)?;
         export.finish()?;
         Ok(Written {
             path: self.dir.display().to_string(),
@@ -105,7 +119,7 @@ struct Exporting<'a> {
 
 impl Exporting<'_> {
     /// One item under its sealed name; its bytes are hashed on the way.
-    fn item(&mut self, item: &FileItem) -> Result<(), Failure> {
+    fn item(&mut self, item: &Leaving) -> Result<(), Failure> {
         let below = Path::new(ITEMS).join(std::ffi::OsStr::from_bytes(&item.path));
         let path = self.folder.join(&below);
         if let Some(parent) = path.parent() {
@@ -128,11 +142,10 @@ impl Exporting<'_> {
     }
 
     /// The proof, and the manifest beside it when there are many records.
-    fn proof(&mut self, root: &Hash, files: u64) -> Result<Report, Failure> {
-        let records = if files < RECORDS_IN_PROOF { Records::Shown } else { Records::Beside };
+    fn proof(&mut self, root: &Hash, records: Records<'_>) -> Result<Report, Failure> {
         let proof = dossier::of(self.node, root, records)?.print().into_bytes();
         let manifest = match records {
-            Records::Shown => None,
+            Records::Shown | Records::Redacted(_) => None,
             Records::Beside => {
                 let bytes = home::read_file(&self.node.home().manifest(root), custodia_format::limits::MANIFEST_BYTES)?;
                 let bytes = bytes.unwrap_or_default();

@@ -15,7 +15,7 @@ use super::authority::trust_with_us;
 use crate::api::{Operation, Reporter};
 use crate::dossier::{self, Records};
 use crate::failure::{Code, Failure};
-use crate::{Node, edge, home, packages};
+use crate::{Node, edge, home, packages, redacted};
 
 /// Write the proof of a package.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Prove {
     pub package: String,
     /// Where to, by an absolute path.
     pub out: PathBuf,
+    /// The redacted copy, by a prefix of the digest of the disclosure that declares it; none: everything is shown.
+    #[serde(default)]
+    pub disclosure: Option<String>,
 }
 
 impl Operation for Prove {
@@ -33,7 +36,9 @@ impl Operation for Prove {
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<Written, Failure> {
         let root = packages::find(node, &self.package)?;
         refuse_existing(&self.out)?;
-        let proof = dossier::of(node, &root, Records::Shown)?.print().into_bytes();
+        let copy = self.disclosure.as_deref().map(|digest| redacted::declared(node, &root, digest)).transpose()?;
+        let records = copy.as_ref().map_or(Records::Shown, Records::Redacted);
+        let proof = dossier::of(node, &root, records)?.print().into_bytes();
         let report = check(node, &proof, None)?;
         write_new(&self.out, &proof)?;
         Ok(Written {

@@ -1,0 +1,95 @@
+//! What is said of a package after it was sealed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Sign a custody event.
+#[derive(Debug, Args)]
+pub(crate) struct Event {
+    /// What was done: open, examine, sample, copy, convert, redact, translate, move, transport, hand-over, reseal, return, destroy,
+    /// lose, find, found-history, withheld-segment, correct, or another word.
+    pub action: String,
+    /// Any unique beginning of the package's id, 8 characters or more.
+    pub package: String,
+    /// To what: a code, a sealed path, or record numbers such as 3-7; once for each. Without it, all of the package.
+    #[arg(long = "item", value_name = "ITEM")]
+    pub items: Vec<String>,
+    /// When, as far as it is known, with its zone where that is known. Without it, now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// On whose clock.
+    #[arg(long, value_name = "TEXT")]
+    pub at_source: Option<String>,
+    /// What belongs to it and any later reader may see; once for each.
+    #[arg(long = "code", value_name = "NAME=VALUE")]
+    pub codes: Vec<String>,
+    /// A bag seal: intact, broken, mismatch, absent, or new; once for each.
+    #[arg(long = "bag-seal", value_name = "NUMBER=STATE")]
+    pub bag_seals: Vec<String>,
+    /// Who took part; once for each.
+    #[arg(long = "person", value_name = "ROLE=NAME")]
+    pub persons: Vec<String>,
+    /// Who should have signed and did not, and why; once for each.
+    #[arg(long = "unsigned", value_name = "WHO=WHY")]
+    pub unsigned: Vec<String>,
+    /// Where.
+    #[arg(long, value_name = "TEXT")]
+    pub place: Option<String>,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub purpose: Option<String>,
+    /// On which order, request or consent.
+    #[arg(long, value_name = "TEXT")]
+    pub order: Option<String>,
+    /// Anything else.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// The earlier event that this one corrects.
+    #[arg(long, value_name = "STATEMENT")]
+    pub corrects: Option<String>,
+}
+
+/// Show a reader a package in part.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --reviewed nothing is signed: it says what would be shown and withheld, and where withheld values stand \
+all the same. The same command with --reviewed and the digest that it prints signs that, and writes it.\nITEM is a record type \
+(testimony), a code (KV-022), a sealed path, or record numbers (3-7).\n\n  custodia disclose 1f4a90c2 --to \"defence of A\" \
+--withhold B.2=testimony --withhold A.1=photo#place,device\n  custodia disclose 1f4a90c2 --to \"defence of A\" --only KV-P0042 --rest \
+B.5 --dir copy"
+)]
+pub(crate) struct Disclose {
+    /// Any unique beginning of the package's id, 8 characters or more.
+    pub package: String,
+    /// For whom: it stands in the statement's annex, and in nothing that others are shown.
+    #[arg(long, value_name = "NAME")]
+    pub to: String,
+    /// On which order or decision; in the annex too.
+    #[arg(long, value_name = "TEXT")]
+    pub order: Option<String>,
+    /// What is withheld, and under which head: whole records, or fields of them; once for each.
+    #[arg(long = "withhold", value_name = "HEAD=ITEM[#FIELD,FIELD]")]
+    pub withhold: Vec<String>,
+    /// Show these records and no others; once for each.
+    #[arg(long = "only", value_name = "ITEM", requires = "rest")]
+    pub only: Vec<String>,
+    /// The head under which all others are withheld then.
+    #[arg(long, value_name = "HEAD", requires = "only")]
+    pub rest: Option<String>,
+    /// A statement of this node that is withheld, by the beginning of its digest; once for each.
+    #[arg(long = "withhold-statement", value_name = "STATEMENT")]
+    pub statements: Vec<String>,
+    /// Sign although something that is withheld stands elsewhere in what is shown.
+    #[arg(long)]
+    pub despite_echoes: bool,
+    /// Sign what was reviewed: the first 8 or more characters of the digest that the review printed.
+    #[arg(long, value_name = "DIGEST")]
+    pub reviewed: Option<String>,
+    /// Where to write the copy: a folder that does not exist, or is empty.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where to write its proof alone.
+    #[arg(long, value_name = "FILE")]
+    pub proof: Option<PathBuf>,
+}
