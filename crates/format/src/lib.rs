@@ -19,6 +19,7 @@ pub mod limits;
 pub mod link;
 pub mod manifest;
 pub mod midstate;
+pub mod moment;
 pub mod note;
 pub mod proof;
 pub mod ranges;

@@ -2,9 +2,8 @@
 
 use custodia_format::json::print_compact;
 use custodia_format::limits;
+use custodia_format::moment;
 use custodia_format::record::{By, FILE, Field, Grammar, Needed, PACKAGE, RecordType, Value};
-
-use crate::moment;
 
 /// Between the values of a list in one cell; a line break does as well.
 const BETWEEN: [char; 2] = ['|', '\n'];

@@ -9,11 +9,9 @@ mod columns;
 mod folder;
 mod graph;
 mod layout;
-mod moment;
 mod problem;
 mod sheet;
 
 pub use columns::{Column, columns, is_sheet, template};
 pub use folder::{Described, Sheets, Surroundings};
-pub use moment::{Moment, read as moment};
 pub use problem::{Problem, Problems};

@@ -198,7 +198,7 @@ impl Event {
             });
         };
         let wrong = |expected: String| unusable("This cannot be read as a time.", "--at", expected, at);
-        let moment = custodia_sheets::moment(at).map_err(wrong)?;
+        let moment = custodia_format::moment::read(at).map_err(wrong)?;
         let zone = moment.zone.as_deref().unwrap_or("none");
         if moment.unix().is_some_and(|seconds| seconds > edge::now().unix() + AHEAD_SECONDS) {
             return Err(wrong("a time that is over, by this machine's clock".to_owned()));

@@ -1,6 +1,6 @@
-//! Dates as people write them. Whatever could be read in two ways is refused with both.
+//! Dates as people write them (docs/operate/records.md, "Dates"). Whatever could be read in two ways is refused with both.
 
-use custodia_format::text::{Time, zone_seconds};
+use crate::text::{Time, zone_seconds};
 
 /// A date that was read, as far as it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
