@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use custody::{Disclose, Event};
+pub(crate) use custody::{Chain, Disclose, Event};
 
 /// Seal evidence, hand it over with signed receipts, prove its custody.
 #[derive(Debug, Parser)]
@@ -113,6 +113,8 @@ pub(crate) enum Command {
     },
     /// Sign what was done to what is in a package: opened, examined, sampled, moved, resealed, returned (docs/operate/custody.md).
     Event(Box<Event>),
+    /// The chain of custody of a package, or of one item: who had it from when to when, what was done, and what is not whole.
+    Chain(Chain),
     /// Show a reader a package in part: what is withheld, and under which head, is signed, and the rest still verifies
     /// (docs/operate/disclosure.md).
     Disclose(Box<Disclose>),
@@ -139,6 +141,9 @@ pub(crate) enum Command {
         /// Of the redacted copy that this disclosure declares: the first 8 or more characters of its statement's digest.
         #[arg(long, value_name = "STATEMENT")]
         disclosure: Option<String>,
+        /// Show the annexes of statements too, as far as they are here: persons, places, reasons.
+        #[arg(long, conflicts_with = "disclosure")]
+        annexes: bool,
     },
     /// Write a package for people without this program: its files, SHA256SUMS, the proof.
     Export {
@@ -455,6 +460,12 @@ pub(crate) struct Verify {
     /// End with 13 when there are remarks.
     #[arg(long)]
     pub strict: bool,
+    /// Tell the chain of custody too: who had it from when to when, what was done, and what is not whole.
+    #[arg(long)]
+    pub chain: bool,
+    /// Of this record alone.
+    #[arg(long, value_name = "NUMBER", requires = "chain")]
+    pub item: Option<u64>,
 }
 
 /// The append-only ledger.

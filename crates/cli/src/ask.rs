@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use custodia_court::CourtError;
+use custodia_court::{CourtError, Drawn};
 use custodia_node::api::{Door, Operation, Reporter};
 use custodia_node::failure::{Code, Failure};
 use custodia_node::home::Home;
@@ -185,6 +185,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &shown, say::shown)
         }
         Command::Event(event) => custody::event(&home, &event, common).await,
+        Command::Chain(chain) => custody::chain(&home, &chain, common).await,
         Command::Disclose(disclose) => custody::disclose(&home, &disclose, common).await,
         Command::Accept { package } => {
             let line =
@@ -201,9 +202,10 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             .await?;
             answer(common, &line, say::signed)
         }
-        Command::Prove { package, out, disclosure } => {
+        Command::Prove { package, out, disclosure, annexes } => {
             let out = absolute(&out)?;
-            let request = |_| op::Prove { package: package.clone(), out: out.clone(), disclosure: disclosure.clone() };
+            let request =
+                |_| op::Prove { package: package.clone(), out: out.clone(), disclosure: disclosure.clone(), annexes };
             let written = call(&home, common, request).await?;
             answer(common, &written, say::written)
         }
@@ -270,6 +272,7 @@ pub(crate) fn verify(verify: &Verify, common: &Common) -> Asked {
         trust: verify.trust.clone(),
         strict: verify.strict,
         json: common.is_for_programs(),
+        chain: verify.chain.then_some(Drawn::Words(verify.item)),
     };
     match custodia_court::check(&request) {
         Ok(checked) if common.jsonl => {
@@ -532,10 +535,14 @@ fn chosen_passphrase(common: &Common, why: &str) -> Result<Option<String>, Failu
 }
 
 fn given_passphrase(common: &Common) -> Result<Option<String>, Failure> {
-    let Some(path) = &common.passphrase_file else { return Ok(None) };
+    common.passphrase_file.as_deref().map(first_line).transpose()
+}
+
+/// The first line of a file: a passphrase.
+fn first_line(path: &Path) -> Result<String, Failure> {
     let text = read_text(path)?;
     match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(Some(line.to_owned())),
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(Failure::new(Code::Passphrase, "The first line of this file is empty.")
             .at(path.display())
             .instead_of("the passphrase", "an empty line")

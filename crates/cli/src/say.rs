@@ -1,6 +1,6 @@
 //! The words on screen: results, and failures with what happened, what is safe and what to do.
 
-mod disclosure;
+mod custody;
 mod ledger;
 mod records;
 mod usb;
@@ -22,7 +22,7 @@ use crate::args::Common;
 use crate::ask::Asked;
 use crate::{events, print};
 
-pub(crate) use disclosure::disclosed;
+pub(crate) use custody::{chain, disclosed};
 pub(crate) use ledger::{audited, backed_up, checked, ledger_head, restored, stamped, succeeded};
 pub(crate) use records::{records, records_about, templates};
 pub(crate) use usb::{usb_read, usb_written};

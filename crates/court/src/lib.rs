@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use custodia_format::trust::TrustFile;
 use custodia_format::{Malformed, limits};
-use custodia_verify::{Content, Given, Strictness, verify};
+use custodia_verify::{Content, Given, Strictness, verify, verify_custody};
 
 pub use folder::{EXPORT_ITEMS, EXPORT_MANIFEST, EXPORT_MIDSTATES, Folder};
 
@@ -27,6 +27,17 @@ pub struct Request {
     pub strict: bool,
     /// One JSON document instead of words.
     pub json: bool,
+    /// The chain of custody too.
+    pub chain: Option<Drawn>,
+}
+
+/// How a chain of custody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drawn {
+    /// After the report, in words: of all records, or of this one.
+    Words(Option<u64>),
+    /// Instead of the report, as a picture (SVG).
+    Picture(Option<u64>),
 }
 
 /// What came of it.
@@ -95,15 +106,24 @@ pub fn check(request: &Request) -> Result<Checked, CourtError> {
     let folder = request.dir.as_deref().map(Folder::open).transpose()?;
     let manifest = folder.as_ref().and_then(Folder::manifest).map(|path| read(&path, limits::MANIFEST_BYTES));
     let manifest = manifest.transpose()?;
-    let report = verify(&Given {
+    let given = Given {
         proof: &proof,
         trust: &trust,
         manifest: manifest.as_deref(),
         content: folder.as_ref().map(|folder| folder as &dyn Content),
         cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-    });
+    };
+    let (report, chain) = match request.chain {
+        None => (verify(&given), None),
+        Some(Drawn::Words(item) | Drawn::Picture(item)) => verify_custody(&given, item),
+    };
     let strictness = if request.strict { Strictness::Strict } else { Strictness::Usual };
-    let text = if request.json { report.to_json() } else { report.to_text() };
+    let text = match (request.chain, &chain) {
+        (Some(Drawn::Picture(_)), Some(chain)) => chain.to_svg(),
+        _ if request.json => report.to_json(chain.as_ref()),
+        (_, Some(chain)) => format!("{}\n{}", report.to_text(), chain.to_text()),
+        (_, None) => report.to_text(),
+    };
     Ok(Checked { text, exit_code: report.exit_code(strictness) })
 }
 

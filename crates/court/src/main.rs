@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use custodia_court::{Request, check};
+use custodia_court::{Drawn, Request, check};
 
 /// Check a proof of custody, with its files or without. Reads what is named, writes nothing, calls nobody.
 #[derive(Debug, Parser)]
@@ -30,11 +30,22 @@ struct Line {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    /// Tell the chain of custody too: who had it from when to when, what was done, and what is not whole.
+    #[arg(long)]
+    chain: bool,
+    /// Of this record alone.
+    #[arg(long, value_name = "NUMBER", requires = "chain")]
+    item: Option<u64>,
+    /// Print the chain of custody as a picture (SVG), and nothing else.
+    #[arg(long, requires = "chain", conflicts_with = "json")]
+    svg: bool,
 }
 
 fn main() -> ExitCode {
     let line = Line::parse();
-    let request = Request { proof: line.proof, dir: line.dir, trust: line.trust, strict: line.strict, json: line.json };
+    let chain = line.chain.then_some(if line.svg { Drawn::Picture(line.item) } else { Drawn::Words(line.item) });
+    let Line { proof, dir, trust, strict, json, .. } = line;
+    let request = Request { proof, dir, trust, strict, json, chain };
     match check(&request) {
         Ok(checked) => {
             // A verdict that could not be printed still is the exit code.

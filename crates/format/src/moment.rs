@@ -1,4 +1,4 @@
-//! Dates as people write them (docs/operate/records.md, "Dates"). Whatever could be read in two ways is refused with both.
+//! Dates as people write them (docs/operate/records.md). Whatever could be read in two ways is refused with both.
 
 use crate::text::{Time, zone_seconds};
 

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use custodia_format::Hash;
 use custodia_format::body::Body;
 use custodia_format::disclosure::{Disclosure, Subject};
+use custodia_format::envelope::Envelope;
 use custodia_format::key::KeyId;
 use custodia_format::note::Note;
 use custodia_format::proof::{Proof, ProofStatement};
@@ -60,6 +61,19 @@ pub(crate) fn of(node: &Node, root: &Hash, records: Records<'_>) -> Result<Proof
     };
     let tokens = tokens::over(node, &pool, &statements, &anchors)?;
     Ok(Proof { package, statements, anchors, tokens, disclosure, annexes: Vec::new() })
+}
+
+/// Shows the annexes of the shown statements too, as far as they are here: persons, places and reasons.
+pub(crate) fn with_annexes(node: &Node, mut proof: Proof) -> Result<Proof, Failure> {
+    let mut annexes = BTreeMap::new();
+    for envelope in proof.statements.iter().filter_map(|statement| statement.envelope.as_deref()) {
+        let Some(annex) = Statement::parse(&Envelope::parse(envelope.as_bytes())?)?.head.annex else { continue };
+        if let Some(manifest) = packages::manifest(node.home(), &annex.root)? {
+            annexes.insert(annex.root, Disclosure::full(Subject::Annex(annex), &manifest)?);
+        }
+    }
+    proof.annexes = annexes.into_values().collect();
+    Ok(proof)
 }
 
 /// A full disclosure of a package's records.

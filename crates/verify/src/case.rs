@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use custodia_format::Hash;
 use custodia_format::body::{Body, Card, Revocation};
+use custodia_format::disclosure::ShownRecord;
 use custodia_format::entry::Entry;
 use custodia_format::envelope::Envelope;
 use custodia_format::key::{KeyId, PublicKey};
@@ -201,6 +202,12 @@ pub(crate) struct Case<'t> {
     pub(crate) stamps: HashMap<Hash, Vec<Verified<TimeStamp>>>,
     pub(crate) findings: BTreeSet<Finding>,
     pub(crate) items: ItemCounts,
+    /// Annexes that are shown and closed, by their roots.
+    pub(crate) annexes: HashMap<Hash, Vec<ShownRecord>>,
+    /// The package's own record, where it is shown.
+    pub(crate) package_record: Option<ShownRecord>,
+    /// Bag seals that shown records of containers name.
+    pub(crate) bag_seals: Vec<String>,
     /// For each ledger: number shown up to, checkpoint size.
     pub(crate) ledgers: BTreeMap<String, (Option<u64>, u64)>,
     /// A malformed text or a refused key was found.
@@ -221,6 +228,9 @@ impl<'t> Case<'t> {
             stamps: HashMap::new(),
             findings: BTreeSet::new(),
             items: ItemCounts::default(),
+            annexes: HashMap::new(),
+            package_record: None,
+            bag_seals: Vec::new(),
             ledgers: BTreeMap::new(),
             over: false,
         }

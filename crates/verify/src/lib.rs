@@ -6,6 +6,7 @@
 //! in through [`Content`].
 
 mod case;
+pub mod chain;
 mod content;
 mod contradiction;
 mod finding;
@@ -37,6 +38,7 @@ pub use interval::{Bound, BoundSource, Interval};
 pub use report::{AuthorityLine, ItemCounts, LedgerLine, Report, StatementLine, Strictness, Verdict};
 
 use case::Case;
+use chain::Chain;
 
 /// What a reader hands to the verifier.
 #[derive(Clone, Copy)]
@@ -63,6 +65,15 @@ pub fn verify(given: &Given<'_>) -> Report {
         walk(&mut case, given);
     }
     step_10_verdict::step_10_verdict(case)
+}
+
+/// Judges a proof, and draws the chain of custody of its package, or of one of its records, from what was verified: none where the
+/// proof shows no package.
+pub fn verify_custody(given: &Given<'_>, item: Option<u64>) -> (Report, Option<Chain>) {
+    let mut case = Case::new(given.trust);
+    walk(&mut case, given);
+    let chain = Chain::of(&case, item);
+    (step_10_verdict::step_10_verdict(case), chain)
 }
 
 /// The steps in order. A step that finds the proof malformed is the last before the verdict.

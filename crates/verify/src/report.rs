@@ -3,7 +3,8 @@
 use custodia_format::text::escape_untrusted;
 use serde::Serialize;
 
-use crate::case::{Chain, Shown};
+use crate::case::{Chain as CardChain, Shown};
+use crate::chain::Chain;
 use crate::finding::{Class, Finding};
 use crate::interval::Interval;
 
@@ -89,10 +90,13 @@ impl Report {
         self.findings.iter().filter(|finding| finding.code.class() == Class::Changed && !finding.code.is_of_clocks())
     }
 
-    /// The report as one JSON document.
+    /// The report as one JSON document, with the chain of custody where that was asked for.
     #[must_use]
-    pub fn to_json(&self) -> String {
-        let value = serde_json::json!({ "schema": "custodia.report/1", "report": self });
+    pub fn to_json(&self, chain: Option<&Chain>) -> String {
+        let mut value = serde_json::json!({ "schema": "custodia.report/1", "report": self });
+        if let (Some(chain), Some(document)) = (chain, value.as_object_mut()) {
+            document.insert("chain".to_owned(), serde_json::json!(chain));
+        }
         format!("{value}\n")
     }
 }
@@ -111,7 +115,7 @@ pub struct AuthorityLine {
 }
 
 impl AuthorityLine {
-    pub(crate) fn of(chain: &Chain<'_>) -> Self {
+    pub(crate) fn of(chain: &CardChain<'_>) -> Self {
         Self {
             name: escape_untrusted(&chain.shown_name()),
             root: chain.root.key_id().to_string(),
@@ -145,7 +149,7 @@ pub struct StatementLine {
 }
 
 impl StatementLine {
-    pub(crate) fn of(shown: &Shown, chain: Option<&Chain<'_>>) -> Self {
+    pub(crate) fn of(shown: &Shown, chain: Option<&CardChain<'_>>) -> Self {
         let head = shown.statement.as_ref().map(|statement| &statement.head);
         let officer = head.and_then(|head| head.officer.as_ref()).map(|officer| {
             let signed = shown

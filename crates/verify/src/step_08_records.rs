@@ -8,7 +8,7 @@ use custodia_format::disclosure::{Disclosure, DisclosureError, ShownRecord, Subj
 use custodia_format::limits;
 use custodia_format::manifest::read_manifest;
 use custodia_format::proof::Proof;
-use custodia_format::record::{FILE, PACKAGE, check_path};
+use custodia_format::record::{CONTAINER, FILE, PACKAGE, Value, check_path};
 use custodia_format::statement::{Annex, Package};
 use custodia_format::text::{decimal, from_b64};
 
@@ -143,8 +143,9 @@ fn check_annexes(case: &mut Case<'_>, proof: &Proof) {
         };
         match &annex.subject {
             Subject::Annex(subject) if named(subject) => {
-                if close(case, annex, &place).is_some() {
+                if let Some(records) = close(case, annex, &place) {
                     declare(case, annex, &place);
+                    case.annexes.insert(subject.root, records);
                 }
             }
             _ => case.find(FindingCode::Manifest, place, "no shown statement has this annex"),
@@ -168,6 +169,12 @@ impl Gathered {
     fn take(&mut self, case: &mut Case<'_>, record: &ShownRecord) {
         self.shown += 1;
         self.withheld_fields += record.withheld() as u64;
+        if record.number == 0 {
+            case.package_record = Some(record.clone());
+        }
+        if record.type_name() == Some(CONTAINER.name) {
+            case.bag_seals.extend(record.field("bag_seals").into_iter().flat_map(Value::texts).cloned());
+        }
         let is_package = record.type_name() == Some(PACKAGE.name);
         if is_package != (record.number == 0) {
             self.spoil(case, record.number, "the package's own record is the first, and no other");

@@ -158,13 +158,13 @@ fn one_key_is_one_witness_whatever_the_trust_file_calls_it() {
 #[test]
 fn no_changed_byte_passes_unseen() {
     let good = std::fs::read(world("full.proof.json")).unwrap();
-    let unchanged = judge(&good, "trust", None).to_json();
+    let unchanged = judge(&good, "trust", None).to_json(None);
     for at in (0..good.len()).step_by(61) {
         for bit in [0, 5] {
             let mut bad = good.clone();
             bad[at] ^= 1 << bit;
             let report = judge(&bad, "trust", None);
-            assert_ne!(report.to_json(), unchanged, "byte {at} bit {bit}");
+            assert_ne!(report.to_json(None), unchanged, "byte {at} bit {bit}");
             // A cosignature's line under another name is a line that this reader does not know, and that is said.
             let seen = report.exit_code(Strictness::Usual) != 0 || codes(&report).contains(&"unknown-line");
             assert!(seen, "byte {at} bit {bit}\n{}", report.to_text());

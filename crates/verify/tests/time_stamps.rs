@@ -193,7 +193,7 @@ fn a_token_under_a_line_of_the_trust_file_is_an_upper_bound_by_its_clock() {
     assert_eq!((upper.source, upper.by.as_str()), (BoundSource::TimeStamp, "CN=TSA by RSA,O=Vectors,C=XX"));
     let text = report.to_text();
     assert!(text.contains("before 2026-11-23T10:03:00Z by the clock of CN=TSA by RSA,O=Vectors,C=XX"), "{text}");
-    assert!(report.to_json().contains(r#""source":"time-stamp""#));
+    assert!(report.to_json(None).contains(r#""source":"time-stamp""#));
     // The other statements stand under other checkpoints.
     assert!(text.contains("before 2026-11-23T11:06:00Z by prosecutor.example"), "{text}");
     // One that is later than the cosignature bounds nothing more.

@@ -48,6 +48,28 @@ pub(crate) struct Event {
     /// The earlier event that this one corrects.
     #[arg(long, value_name = "STATEMENT")]
     pub corrects: Option<String>,
+    /// The other side's event that this one answers: both together are a hand-over.
+    #[arg(long, value_name = "STATEMENT", conflicts_with = "corrects")]
+    pub answers: Option<String>,
+    /// A second officer who signs too: the other side of a hand-over within this authority, or a witness.
+    #[arg(long, value_name = "O-N")]
+    pub also: Option<String>,
+    /// The file whose first line is the passphrase of that officer's key.
+    #[arg(long, value_name = "FILE", requires = "also")]
+    pub also_passphrase_file: Option<PathBuf>,
+}
+
+/// The chain of custody.
+#[derive(Debug, Args)]
+pub(crate) struct Chain {
+    /// Any unique beginning of the package's id, 8 characters or more.
+    pub package: String,
+    /// Of this record alone: a code, a sealed path, or a record number.
+    #[arg(long, value_name = "ITEM")]
+    pub item: Option<String>,
+    /// Draw it as a timeline into this file (SVG).
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Show a reader a package in part.

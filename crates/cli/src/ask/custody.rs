@@ -1,14 +1,16 @@
 //! What is said of a package after it was sealed.
 
+use custodia_node::failure::Failure;
 use custodia_node::home::Home;
 use custodia_node::operations as op;
 
-use super::{Asked, absolute, answer, by, call};
-use crate::args::{Common, Disclose, Event};
+use super::{Asked, absolute, answer, ask_passphrase, at_terminal, by, call, first_line};
+use crate::args::{Chain, Common, Disclose, Event};
 use crate::say;
 
 /// Signs a custody event.
 pub(super) async fn event(home: &Home, event: &Event, common: &Common) -> Asked {
+    let also = event.also.as_ref().map(|officer| second(officer, event)).transpose()?;
     let line = call(home, common, |passphrase| op::Event {
         action: event.action.clone(),
         package: event.package.clone(),
@@ -24,10 +26,30 @@ pub(super) async fn event(home: &Home, event: &Event, common: &Common) -> Asked 
         order: event.order.clone(),
         note: event.note.clone(),
         corrects: event.corrects.clone(),
+        answers: event.answers.clone(),
+        also: also.clone(),
         by: by(common, passphrase),
     })
     .await?;
     answer(common, &line, say::signed)
+}
+
+/// The second officer, with the passphrase of that officer's own key.
+fn second(officer: &str, event: &Event) -> Result<op::Decider, Failure> {
+    let passphrase = match &event.also_passphrase_file {
+        Some(path) => Some(first_line(path)?),
+        None if at_terminal() => Some(ask_passphrase(&format!("The key of {officer} signs too."))?),
+        None => None,
+    };
+    Ok(op::Decider { officer: Some(officer.to_owned()), passphrase })
+}
+
+/// Draws the chain of custody.
+pub(super) async fn chain(home: &Home, chain: &Chain, common: &Common) -> Asked {
+    let svg = chain.svg.as_deref().map(absolute).transpose()?;
+    let request = |_| op::Chain { package: chain.package.clone(), item: chain.item.clone(), svg: svg.clone() };
+    let shown = call(home, common, request).await?;
+    answer(common, &shown, say::chain)
 }
 
 /// Shows a reader a package in part.

@@ -52,6 +52,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::Accept,
         op::Refuse,
         op::Prove,
+        op::Chain,
         op::Disclose,
         op::Export,
         op::LedgerCheckpoint,

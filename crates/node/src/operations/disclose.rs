@@ -270,7 +270,12 @@ impl Disclose {
     ) -> Result<Option<Written>, Failure> {
         let package = root.to_string();
         if let Some(out) = &self.proof {
-            let prove = Prove { package: package.clone(), out: out.clone(), disclosure: Some(statement.clone()) };
+            let prove = Prove {
+                package: package.clone(),
+                out: out.clone(),
+                disclosure: Some(statement.clone()),
+                annexes: false,
+            };
             let written = prove.perform(node, reporter)?;
             if self.dir.is_none() {
                 return Ok(Some(written));

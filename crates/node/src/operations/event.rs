@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custodia_format::body::{Body, Event as EventBody, EventTime, NamedValue, Text};
+use custodia_format::envelope::Envelope;
+use custodia_format::key::SigningKey;
 use custodia_format::ranges::{Items, Range, Ranges};
 use custodia_format::record::{DETAIL, FILE, PERSON, Record, Value};
+use custodia_format::statement::Statement;
 use custodia_format::text::{Code as CodeText, Word};
 use custodia_format::{Hash, Malformed, limits};
 use custodia_index::Row;
@@ -20,7 +23,7 @@ use super::inbox::line;
 use crate::api::{Operation, Reporter};
 use crate::author::{self, Draft};
 use crate::failure::{Code, Failure};
-use crate::{Node, edge, keys, packages};
+use crate::{Node, edge, history, keys, packages};
 use actions::Need;
 pub use actions::{ACTIONS, Action};
 
@@ -60,6 +63,12 @@ pub struct Event {
     pub note: Option<String>,
     /// The earlier event that this one corrects.
     pub corrects: Option<String>,
+    /// The other side's event that this one answers.
+    #[serde(default)]
+    pub answers: Option<String>,
+    /// A second officer who signs too.
+    #[serde(default)]
+    pub also: Option<Decider>,
     /// Who decides.
     pub by: Decider,
 }
@@ -90,11 +99,19 @@ impl Operation for Event {
             codes: self.codes()?,
         };
         self.needs(&body)?;
-        let in_reply_to = self.corrects.as_deref().map(|digest| corrected(&own, digest)).transpose()?;
+        let in_reply_to = match (&self.corrects, &self.answers) {
+            (Some(digest), _) => Some(corrected(&own, digest)?),
+            (None, Some(digest)) => Some(answered(node, &root, digest)?),
+            (None, None) => None,
+        };
         let records = self.annex()?;
 
         node.may_sign()?;
         let (pseudonym, officer) = author::officer(node, &self.by)?;
+        let also = self.also.as_ref().map(|also| author::officer(node, also)).transpose()?;
+        if also.as_ref().is_some_and(|(second, _)| *second == pseudonym) {
+            return Err(unusable("One officer cannot sign twice.", "--also", "another officer", pseudonym.as_str()));
+        }
         let statement_key = keys::read(node.home(), keys::STATEMENT)?;
         let annex = if records.is_empty() { None } else { Some(packages::store_annex(node.home(), records)?) };
         let _desk = node.desk();
@@ -105,7 +122,9 @@ impl Operation for Event {
             officer: Some(pseudonym),
             ..Draft::of(Body::Event(body))
         };
-        let said = author::say(node, draft, &[&statement_key, &officer])?;
+        let second = also.as_ref().map(|(_, key)| key);
+        let signing: Vec<&SigningKey> = [&statement_key, &officer].into_iter().chain(second).collect();
+        let said = author::say(node, draft, &signing)?;
         Ok(line(&author::row(node, &said.digest)?))
     }
 }
@@ -279,6 +298,28 @@ fn corrected(own: &[Row], digest: &str) -> Result<Hash, Failure> {
             .instead_of("the first 8 or more characters of an event's digest", digest)
             .safe("Nothing was signed.")
             .next("custodia show PACKAGE")),
+    }
+}
+
+/// The event of another authority on this package, as it came with a hand-over.
+fn answered(node: &Node, root: &Hash, digest: &str) -> Result<Hash, Failure> {
+    let mut found = BTreeSet::new();
+    for proof in history::of_package(node, root)? {
+        for statement in proof.statements.iter().filter(|it| it.digest.to_string().starts_with(digest)) {
+            let Some(envelope) = &statement.envelope else { continue };
+            let said = Statement::parse(&Envelope::parse(envelope.as_bytes())?)?;
+            if matches!(said.body, Body::Event(_)) {
+                found.insert(statement.digest);
+            }
+        }
+    }
+    match found.iter().collect::<Vec<_>>()[..] {
+        [one] if digest.len() >= 8 => Ok(*one),
+        _ => Err(Failure::new(Code::UnknownStatement, "No event that came with this package is named by this.")
+            .at("--answers")
+            .instead_of("the first 8 or more characters of the digest of an event of whoever handed it over", digest)
+            .safe("Nothing was signed.")
+            .next("custodia chain PACKAGE")),
     }
 }
 

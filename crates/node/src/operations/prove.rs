@@ -27,6 +27,9 @@ pub struct Prove {
     /// The redacted copy, by a prefix of the digest of the disclosure that declares it; none: everything is shown.
     #[serde(default)]
     pub disclosure: Option<String>,
+    /// Whether the annexes of statements are shown too: persons, places, reasons.
+    #[serde(default)]
+    pub annexes: bool,
 }
 
 impl Operation for Prove {
@@ -38,7 +41,9 @@ impl Operation for Prove {
         refuse_existing(&self.out)?;
         let copy = self.disclosure.as_deref().map(|digest| redacted::declared(node, &root, digest)).transpose()?;
         let records = copy.as_ref().map_or(Records::Shown, Records::Redacted);
-        let proof = dossier::of(node, &root, records)?.print().into_bytes();
+        let proof = dossier::of(node, &root, records)?;
+        let proof = if self.annexes { dossier::with_annexes(node, proof)? } else { proof };
+        let proof = proof.print().into_bytes();
         let report = check(node, &proof, None)?;
         write_new(&self.out, &proof)?;
         Ok(Written {
@@ -82,7 +87,7 @@ pub(super) fn refuse_existing(path: &Path) -> Result<(), Failure> {
 }
 
 /// Writes a file for others, whole or not at all.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io(&error, path);
     let partial = beside(path)?;
     let written =

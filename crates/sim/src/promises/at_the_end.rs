@@ -159,7 +159,7 @@ impl World<'_> {
         let Some(root) = self.template.packages.get(package).map(|package| package.root) else { return };
         let out = self.beside.join(format!("proof-{node}"));
         self.edge_of(node);
-        let prove = op::Prove { package: root.to_string(), out: out.clone(), disclosure: None };
+        let prove = op::Prove { package: root.to_string(), out: out.clone(), disclosure: None, annexes: false };
         let made = prove
             .perform(&there, &Reporter::silent())
             .map_err(|failure| Failed::from(format!("{failure} {:?} {:?}", failure.expected, failure.found)));

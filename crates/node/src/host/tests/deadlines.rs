@@ -48,6 +48,7 @@ impl Released {
             package: package.root.to_string(),
             out: folder.path().join("proof.json"),
             disclosure: None,
+            annexes: false,
         });
         let codes = written.findings.iter().filter_map(|finding| finding.split(':').next().map(str::to_owned));
         (written.verdict, codes.collect())

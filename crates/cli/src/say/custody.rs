@@ -1,12 +1,18 @@
-//! What is said of redacted copies.
+//! What is said of chains of custody and of redacted copies.
 
 use std::fmt::Write as _;
 
 use custodia_format::text::escape_untrusted;
-use custodia_node::operations::{Disclosed, Echo, WithheldLine};
+use custodia_node::operations::{ChainShown, Disclosed, Echo, WithheldLine};
 use indicatif::HumanBytes;
 
 use super::{count_of, short, written};
+
+/// A chain of custody. The verifier's text has foreign words escaped already.
+pub(crate) fn chain(shown: &ChainShown) -> String {
+    let drawn = shown.svg.as_ref().map_or_else(String::new, |svg| format!("Drawn: {}\n", escape_untrusted(svg)));
+    format!("{}\nThe statements: {}\n{drawn}", shown.text, shown.verdict)
+}
 
 /// A redacted copy, reviewed or signed.
 pub(crate) fn disclosed(disclosed: &Disclosed) -> String {
