@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("custodia-sheets", &["custodia-format"]),
     ("custodia-verify", &["custodia-format"]),
     ("custodia-court", &["custodia-verify"]),
+    ("custodia-interop", &["custodia-verify"]),
     ("custodia-disk", &[]),
     ("custodia-ledger", &["custodia-format", "custodia-disk"]),
     ("custodia-vault", &["custodia-format", "custodia-disk"]),
@@ -22,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("custodia-net", &["custodia-exchange"]),
     (
         "custodia-node",
-        &["custodia-verify", "custodia-sheets", "custodia-ledger", "custodia-vault", "custodia-index", "custodia-net"],
+        &["custodia-interop", "custodia-sheets", "custodia-ledger", "custodia-vault", "custodia-index", "custodia-net"],
     ),
     ("custodia", &["custodia-node", "custodia-court"]),
     ("custodia-sim", &["custodia-node"]),

@@ -145,7 +145,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "disclosure")]
         annexes: bool,
     },
-    /// Write a package for people without this program: its files, SHA256SUMS, the proof.
+    /// Write a package for people without this program: its files, the proof, lists and tables in other people's formats
+    /// (docs/spec/interop.md).
     Export {
         /// Any unique beginning of its id, 8 characters or more.
         package: String,
@@ -154,6 +155,12 @@ pub(crate) enum Command {
         /// The redacted copy that this disclosure declares: the first 8 or more characters of its statement's digest.
         #[arg(long, value_name = "STATEMENT")]
         disclosure: Option<String>,
+        /// Show the annexes of statements too, as far as they are here: persons, places, reasons.
+        #[arg(long, conflicts_with = "disclosure")]
+        annexes: bool,
+        /// As a bag (BagIt, RFC 8493).
+        #[arg(long)]
+        bag: bool,
     },
     /// Check a proof, with its files or without. Needs no node and no network.
     Verify(Verify),

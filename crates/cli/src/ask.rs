@@ -209,9 +209,15 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             let written = call(&home, common, request).await?;
             answer(common, &written, say::written)
         }
-        Command::Export { package, dir, disclosure } => {
+        Command::Export { package, dir, disclosure, annexes, bag } => {
             let dir = absolute(&dir)?;
-            let request = |_| op::Export { package: package.clone(), dir: dir.clone(), disclosure: disclosure.clone() };
+            let request = |_| op::Export {
+                package: package.clone(),
+                dir: dir.clone(),
+                disclosure: disclosure.clone(),
+                annexes,
+                bag,
+            };
             let written = call(&home, common, request).await?;
             answer(common, &written, say::written)
         }

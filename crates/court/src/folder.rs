@@ -18,6 +18,8 @@ use crate::CourtError;
 
 /// The folder of an export that holds the items.
 pub const EXPORT_ITEMS: &str = "items";
+/// The same in an export that is a bag (RFC 8493).
+const BAG_DATA: &str = "data";
 /// The folder of an export that holds midstates, which only save time.
 pub const EXPORT_MIDSTATES: &str = "midstates";
 /// The manifest file of an export whose proof has no disclosure.
@@ -36,14 +38,15 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder: an export is one that has `items/` and `proof.json`.
+    /// Opens a folder: an export is one that has `proof.json` and `items/`, or `data/` where it is a bag.
     ///
     /// # Errors
     /// [`CourtError::Read`] when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, CourtError> {
-        let is_export = path.join(EXPORT_ITEMS).is_dir() && path.join("proof.json").is_file();
-        let (items, export) =
-            if is_export { (path.join(EXPORT_ITEMS), Some(path.to_owned())) } else { (path.to_owned(), None) };
+        let is_bag = path.join("bagit.txt").is_file();
+        let below = path.join(if is_bag { BAG_DATA } else { EXPORT_ITEMS });
+        let is_export = below.is_dir() && path.join("proof.json").is_file();
+        let (items, export) = if is_export { (below, Some(path.to_owned())) } else { (path.to_owned(), None) };
         let failed = |error| CourtError::Read { path: items.clone(), error };
         let folder = File::open(&items).map_err(failed)?;
         if !folder.metadata().map_err(failed)?.is_dir() {

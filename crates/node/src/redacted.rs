@@ -9,7 +9,7 @@ use custodia_format::Hash;
 use custodia_format::body::{Body, DisclosureStatement};
 use custodia_format::disclosure::{Disclosure, Redaction, ShownRecord, Subject, Withheld};
 use custodia_format::manifest::{Disc, Header};
-use custodia_format::record::{FILE, FileItem, Record, Value, check_path};
+use custodia_format::record::{FILE, Record, Value, check_path};
 use custodia_format::statement::Package;
 use custodia_format::text::{decimal, from_b64};
 
@@ -36,35 +36,40 @@ pub(crate) struct Leaving {
     pub(crate) sha256: Hash,
 }
 
-impl From<FileItem> for Leaving {
-    fn from(item: FileItem) -> Self {
-        Self { path: item.path, size: item.size, sha256: item.sha256 }
+impl Leaving {
+    /// The file that a record tells of, where that can be checked: its size and digest are shown.
+    pub(crate) fn of(record: &ShownRecord) -> Option<Self> {
+        if record.type_name() != Some(FILE.name) {
+            return None;
+        }
+        let text = |name: &str| record.field(name).and_then(Value::as_str);
+        let sha256 = Hash::from_hex(text("sha256")?)?;
+        let path = match (text("path"), text("path_b64")) {
+            (Some(path), _) => path.as_bytes().to_vec(),
+            (None, Some(path)) => from_b64(path)?,
+            (None, None) => sha256.to_string().into_bytes(),
+        };
+        check_path(&path).ok()?;
+        Some(Self { path, size: decimal(text("size")?)?, sha256 })
     }
 }
 
 impl Redacted {
-    /// The items whose bytes this copy can be checked against: size and digest are shown.
-    pub(crate) fn items(&self) -> Result<Vec<Leaving>, Failure> {
-        let records = self.disclosure.close().map_err(|error| {
+    /// The records that this copy shows, as far as it shows them.
+    pub(crate) fn records(&self) -> Result<Vec<ShownRecord>, Failure> {
+        self.disclosure.close().map_err(|error| {
             Failure::new(Code::SelfCheck, "A disclosure that was made does not close.")
                 .instead_of("one that does", error.to_string())
-        })?;
-        let files = records.iter().filter(|record| record.type_name() == Some(FILE.name)).filter_map(leaving);
+        })
+    }
+
+    /// The files that go along.
+    pub(crate) fn items(&self) -> Result<Vec<Leaving>, Failure> {
+        let records = self.records()?;
+        let files = records.iter().filter_map(Leaving::of);
         // Two that lie under their digest may be one.
         Ok(files.map(|item| (item.path.clone(), item)).collect::<BTreeMap<_, _>>().into_values().collect())
     }
-}
-
-fn leaving(record: &ShownRecord) -> Option<Leaving> {
-    let text = |name: &str| record.field(name).and_then(Value::as_str);
-    let sha256 = Hash::from_hex(text("sha256")?)?;
-    let path = match (text("path"), text("path_b64")) {
-        (Some(path), _) => path.as_bytes().to_vec(),
-        (None, Some(path)) => from_b64(path)?,
-        (None, None) => sha256.to_string().into_bytes(),
-    };
-    check_path(&path).ok()?;
-    Some(Leaving { path, size: decimal(text("size")?)?, sha256 })
 }
 
 /// One record of a package that is being redacted.

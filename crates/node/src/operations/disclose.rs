@@ -282,6 +282,7 @@ impl Disclose {
             }
         }
         let Some(dir) = &self.dir else { return Ok(None) };
-        Export { package, dir: dir.clone(), disclosure: Some(statement) }.perform(node, reporter).map(Some)
+        let export = Export { package, dir: dir.clone(), disclosure: Some(statement), ..Export::default() };
+        export.perform(node, reporter).map(Some)
     }
 }

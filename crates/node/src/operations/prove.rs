@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use custodia_format::Hash;
 use custodia_format::text::to_hex;
-use custodia_verify::{Given, Report, verify};
+use custodia_verify::chain::Chain;
+use custodia_verify::{Given, Report, verify_custody};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Written;
@@ -59,9 +60,15 @@ impl Operation for Prove {
 
 /// What every proof of ours goes through before it leaves: the verifier, with what this node believes. Clocks of others that
 /// disagree are found by whoever reads the proof, are told to whoever writes it, and do not keep it from a court.
-pub(super) fn check(node: &Node, proof: &[u8], manifest: Option<&[u8]>) -> Result<Report, Failure> {
+fn check(node: &Node, proof: &[u8], manifest: Option<&[u8]>) -> Result<Report, Failure> {
+    check_custody(node, proof, manifest).map(|(report, _)| report)
+}
+
+/// The same; gives the chain of custody too.
+pub(super) fn check_custody(node: &Node, proof: &[u8], manifest: Option<&[u8]>) -> Result<(Report, Chain), Failure> {
     let trust = trust_with_us(node)?;
-    let report = verify(&Given { proof, trust: &trust, manifest, content: None, cores: node.cores() });
+    let given = Given { proof, trust: &trust, manifest, content: None, cores: node.cores() };
+    let (report, chain) = verify_custody(&given, None);
     if report.contradictions().next().is_some() {
         return Err(Failure::new(Code::SelfCheck, "The proof that was made does not pass the verifier.")
             .instead_of("a proof in which nothing was changed", findings(&report).join("; "))
@@ -69,7 +76,8 @@ pub(super) fn check(node: &Node, proof: &[u8], manifest: Option<&[u8]>) -> Resul
             .next("custodia ledger fsck")
             .next("report this: a node must not make such a proof"));
     }
-    Ok(report)
+    let chain = chain.ok_or_else(|| Failure::new(Code::SelfCheck, "The proof that was made shows no package."))?;
+    Ok((report, chain))
 }
 
 pub(super) fn findings(report: &Report) -> Vec<String> {
