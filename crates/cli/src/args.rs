@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use custody::{Chain, Disclose, Event};
+pub(crate) use custody::{Chain, Disclose, Event, Limits};
 
 /// Seal evidence, hand it over with signed receipts, prove its custody.
 #[derive(Debug, Parser)]
@@ -351,6 +351,9 @@ pub(crate) struct Send {
     /// The same as a time from now on: 90m, 72h, 14d.
     #[arg(long, value_name = "72h")]
     pub within: Option<String>,
+    /// Under which limits it goes.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Which hand-over is meant.

@@ -118,6 +118,15 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
                 via: send.via.clone(),
                 deadline: send.deadline.clone(),
                 within: send.within.clone(),
+                terms: op::Terms {
+                    use_: send.limits.use_.clone(),
+                    onward: send.limits.onward.clone(),
+                    lead_only: send.limits.lead_only,
+                    return_: send.limits.return_,
+                    retain_until: send.limits.retain_until.clone(),
+                    consent: send.limits.consent.clone(),
+                    exculpatory: send.limits.exculpatory.clone(),
+                },
                 by: by(common, passphrase),
             })
             .await?;

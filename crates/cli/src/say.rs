@@ -323,13 +323,17 @@ pub(crate) fn inbox(inbox: &[Received]) -> String {
                 (_, None) => "size not known yet".to_owned(),
             };
             format!(
-                "{} {}  from {}  {}  {} records, {bytes}\n     For   {}\n     Next  {}\n",
+                "{} {}  from {}  {}  {} records, {bytes}\n     For   {}\n     Under {}{}\n     Next  {}\n",
                 if one.receipt.is_some() { "[OK]" } else { "[..]" },
                 short(&one.package),
                 one.from,
                 one.state,
                 one.records,
                 escape_untrusted(&one.purpose),
+                escape_untrusted(&one.limits),
+                one.originator
+                    .as_ref()
+                    .map_or_else(String::new, |it| format!("; material of {}", escape_untrusted(it))),
                 one.next
             )
         })

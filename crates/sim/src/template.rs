@@ -260,6 +260,7 @@ impl Setting {
             via: None,
             deadline: None,
             within: None,
+            terms: op::Terms { consent: Some("given".to_owned()), ..op::Terms::default() },
             by,
         };
         let release = party.perform(send)?.transfer.release;

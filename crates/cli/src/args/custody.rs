@@ -59,6 +59,33 @@ pub(crate) struct Event {
     pub also_passphrase_file: Option<PathBuf>,
 }
 
+/// The limits of a release (docs/operate/limits.md). What was given under limits goes on under the same or narrower ones.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// The use that it is given for; the purpose when left out.
+    #[arg(long = "use", value_name = "TEXT")]
+    pub use_: Option<String>,
+    /// To whom it may go on: none, consent (the default), or names with commas between them.
+    #[arg(long, value_name = "none|consent|NAME,NAME")]
+    pub onward: Option<String>,
+    /// It may lead to evidence and may not be evidence.
+    #[arg(long)]
+    pub lead_only: bool,
+    /// It must be given back.
+    #[arg(long = "return")]
+    pub return_: bool,
+    /// Until when it may be kept: a day, or a moment in UTC.
+    #[arg(long, value_name = "2036-12-31")]
+    pub retain_until: Option<String>,
+    /// Where the originator consented to this hand-over; it is signed before the release.
+    #[arg(long, value_name = "TEXT")]
+    pub consent: Option<String>,
+    /// It may exculpate an accused person: it goes whatever its limits, and that is signed before the release.
+    #[arg(long, value_name = "WHY")]
+    pub exculpatory: Option<String>,
+}
+
 /// The chain of custody.
 #[derive(Debug, Args)]
 pub(crate) struct Chain {

@@ -92,6 +92,8 @@ fn command(stage: &mut Stage, load: &Load, to: Who) -> Vec<OsString> {
         "investigation and prosecution",
         "--legal-basis",
         "request 2026/31",
+        "--onward",
+        "tribunal.example",
         "--wait",
     ])
 }

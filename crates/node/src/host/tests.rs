@@ -116,6 +116,7 @@ impl Party {
             via: None,
             deadline: None,
             within: None,
+            terms: op::Terms::default(),
             by,
         };
         Hash::from_hex(&self.perform(send).transfer.release).unwrap()

@@ -78,6 +78,8 @@ fn received(node: &Node, row: &Row, statement: &Statement) -> Result<Received, F
         from: statement.head.issuer.name.to_string(),
         state: state.to_owned(),
         purpose: body.purpose.to_string(),
+        limits: super::send::limits_words(&body.limits),
+        originator: body.originator.as_ref().map(|originator| originator.name.to_string()),
         records: package.records,
         bytes: summary.map(|summary| summary.bytes),
         carried: receive::carried(node, &row.digest, &package, &body.items)?,

@@ -45,7 +45,7 @@ pub use prove::Prove;
 pub use queue::{Order, Queue, QueueCap, QueueDeadline, QueueLimit, QueueOrder, QueueVia, QueueWhy};
 pub use records::{FieldShown, RecordShown, RecordsAbout, RecordsList, RecordsPage};
 pub use seal::Seal;
-pub use send::Send;
+pub use send::{Send, Terms};
 pub use succeed::{Succession, succeed};
 pub use templates::{Templates, records_templates};
 pub use travel::QueueWatch;

@@ -1,15 +1,17 @@
 //! Handing a package over: the release, and the wait for its receipt.
 
+mod terms;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use custodia_exchange::{Event, Phase as Moved};
 use custodia_format::Hash;
-use custodia_format::body::{Body, Limits, Onward, Originator, Recipient, Release, Text};
+use custodia_format::body::{Body, Limits, Recipient, Release, Text};
 use custodia_format::key::KeyId;
 use custodia_format::kind::Kind;
 use custodia_format::ranges::Items;
-use custodia_format::statement::{Package, Statement};
+use custodia_format::statement::Package;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -25,6 +27,9 @@ use crate::keys;
 use crate::outbox::Online;
 use crate::watch::News;
 use crate::{Node, deadline, packages, proofs, receive};
+use terms::Agreed;
+pub use terms::Terms;
+pub(super) use terms::words as limits_words;
 
 /// How long a peer that was met and then went away is waited for.
 const COMES_BACK: Duration = Duration::from_secs(120);
@@ -51,6 +56,9 @@ pub struct Send {
     /// The same as a time from now on, as `72h`.
     #[serde(default)]
     pub within: Option<String>,
+    /// Under which limits.
+    #[serde(default)]
+    pub terms: Terms,
     /// Who releases.
     pub by: Decider,
 }
@@ -68,10 +76,7 @@ impl Operation for Send {
         let deadline = deadline::parse(self.deadline.as_deref(), self.within.as_deref())?;
         let root = packages::find(node, &self.package)?;
         let peer = node.peers().named(&self.to)?;
-        let release = match open_release(node, &root, &peer.root)? {
-            Some(release) => release,
-            None => self.release(node, &root)?,
-        };
+        let release = self.release(node, &root)?;
         if let Some(via) = via {
             send_via(node, &release, via)?;
         }
@@ -102,9 +107,13 @@ impl Operation for Send {
 }
 
 impl Send {
-    /// Signs the release. What stands on a release to us repeats its limits and never widens them.
+    /// The release: the one that is open, or a new one. What stands on a release to us repeats its limits and never widens them.
     fn release(&self, node: &Arc<Node>, root: &Hash) -> Result<Hash, Failure> {
         let peer = node.peers().named(&self.to)?;
+        let open = open_release(node, root, &peer.root)?;
+        if let (Some((release, _)), false) = (&open, self.terms.sets_limits()) {
+            return Ok(*release);
+        }
         let card = peer.card()?;
         let ledger = card
             .ledgers
@@ -113,24 +122,14 @@ impl Send {
         let package = package_here(node, root)?;
         let purpose = Text::parse(&self.purpose).map_err(|error| Failure::from(error).at("--purpose"))?;
         let legal_basis = Text::parse(&self.legal_basis).map_err(|error| Failure::from(error).at("--legal-basis"))?;
-        let (limits, originator) = match stands_on(node, root)? {
-            None => (
-                Limits {
-                    use_: purpose.clone(),
-                    onward: Onward::Consent,
-                    lead_only: false,
-                    return_: false,
-                    retain_until: None,
-                },
-                None,
-            ),
-            Some((statement, ours)) => {
-                refuse_onward(&ours.limits, &peer.name, &statement)?;
-                let giver = node.peers().all().into_iter().find(|known| known.ledger(&statement.head.ledger).is_some());
-                let giver = giver.map(|giver| Originator { name: giver.name.clone(), root: giver.root });
-                (ours.limits, ours.originator.or(giver))
-            }
-        };
+        let Agreed { limits, originator, because } = self.terms.agree(node, root, &peer, &purpose)?;
+        if let Some((release, _)) = open.filter(|(_, known)| *known == limits) {
+            return Ok(release);
+        }
+        let (pseudonym, officer) = author::officer(node, &self.by)?;
+        if let Some(because) = because {
+            Terms::say(node, root, &peer.name, because, &self.by)?;
+        }
         let body = Release {
             recipient: Recipient { name: peer.name.clone(), root: peer.root, ledger: ledger.origin.clone() },
             items: Items::All,
@@ -139,40 +138,12 @@ impl Send {
             limits,
             originator,
         };
-        let (pseudonym, officer) = author::officer(node, &self.by)?;
         let statement_key = keys::read(node.home(), keys::STATEMENT)?;
         let _desk = node.desk();
         let draft =
             Draft { package: Some(package), officer: Some(pseudonym), ..Draft::of(Body::Release(Box::new(body))) };
         Ok(author::say(node, draft, &[&statement_key, &officer])?.digest)
     }
-}
-
-/// The release that our custody of a package stands on: that of our latest consignment.
-fn stands_on(node: &Node, root: &Hash) -> Result<Option<(Statement, Release)>, Failure> {
-    let rows = author::own_rows(node, root)?;
-    let consignment = rows.iter().rev().find(|row| row.kind == Kind::Consignment.to_string());
-    let Some(release) = consignment.and_then(|row| row.in_reply_to) else { return Ok(None) };
-    let statement = receive::release_to_us(node, &release)?;
-    match statement.body.clone() {
-        Body::Release(body) => Ok(Some((statement, *body))),
-        _ => Ok(None),
-    }
-}
-
-/// The node does not hand on what it was given not to be handed on.
-fn refuse_onward(limits: &Limits, to: &custodia_format::text::Label, statement: &Statement) -> Result<(), Failure> {
-    let allowed = match &limits.onward {
-        Onward::None => "nobody".to_owned(),
-        Onward::Consent => return Ok(()),
-        Onward::List(names) if names.contains(to) => return Ok(()),
-        Onward::List(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    };
-    Err(Failure::new(Code::NotYet, "The limits under which this package was given forbid handing it on to them.")
-        .at(format!("the release by {}", statement.head.issuer.name))
-        .instead_of(format!("onward to {allowed}"), to.as_str())
-        .safe("Nothing was signed or sent.")
-        .next(format!("ask {} for a release with other limits", statement.head.issuer.name)))
 }
 
 /// A package whose records and items are all here.
@@ -200,13 +171,15 @@ pub(crate) fn package(node: &Node, root: &Hash) -> Result<Package, Failure> {
     Err(Failure::new(Code::UnknownPackage, "Nothing was said of this package here.").at(root))
 }
 
-/// Our release of a package to this authority that nothing has ended: asking twice sends once.
-fn open_release(node: &Node, root: &Hash, peer: &KeyId) -> Result<Option<Hash>, Failure> {
+/// Our release of a package to this authority that nothing has ended, and its limits: asking twice sends once.
+fn open_release(node: &Node, root: &Hash, peer: &KeyId) -> Result<Option<(Hash, Limits)>, Failure> {
     for row in author::own_rows(node, root)?.iter().rev().filter(|row| row.kind == Kind::Release.to_string()) {
         let body = author::statement(node, &row.digest)?.map(|statement| statement.body);
-        if matches!(body, Some(Body::Release(body)) if body.recipient.root == *peer) {
+        let Some(Body::Release(body)) = body else { continue };
+        if body.recipient.root == *peer {
             let is_refused = node.index().answers(&row.digest)?.iter().any(|row| row.kind == Kind::Refusal.to_string());
-            return Ok((!is_refused && !proofs::is_lost(node, row)?).then_some(row.digest));
+            let is_open = !is_refused && !proofs::is_lost(node, row)?;
+            return Ok(is_open.then_some((row.digest, body.limits)));
         }
     }
     Ok(None)

@@ -164,6 +164,12 @@ pub struct Received {
     pub state: String,
     /// What it is for.
     pub purpose: String,
+    /// Under which limits, in words.
+    #[serde(default)]
+    pub limits: String,
+    /// Whose material it is, where it is not the sender's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub originator: Option<String>,
     /// Records of the package.
     pub records: u64,
     /// Bytes of its files, once the manifest is here.
