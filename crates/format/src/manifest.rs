@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::error::Malformed;
-use crate::json::{Json, Members, parse_compact, print_compact};
+use crate::json::{Json, Members, parse_compact, print_compact, quote};
 use crate::limits;
 use crate::record::{FileItem, Record, Value, schema};
 use crate::statement::MANIFEST_SCHEME;
@@ -28,7 +28,22 @@ impl std::fmt::Debug for ManifestKey {
 impl ManifestKey {
     /// The salt of a field: HMAC-SHA256 over its place.
     pub fn salt(&self, record: u64, field: u16) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        self.salter().salt(record, field)
+    }
+
+    /// What makes the salts of many fields.
+    fn salter(&self) -> Salter {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.0);
+        Salter(mac.expect("HMAC takes a key of any length"))
+    }
+}
+
+/// A key that has been taken in: half of the work of each salt.
+struct Salter(Hmac<Sha256>);
+
+impl Salter {
+    fn salt(&self, record: u64, field: u16) -> [u8; 32] {
+        let mut mac = self.0.clone();
         mac.update(b"custodia/salt/v1\n");
         mac.update(&record.to_be_bytes());
         mac.update(&field.to_be_bytes());
@@ -50,11 +65,7 @@ pub struct Disc {
 impl Disc {
     /// Prints it.
     pub fn print(&self) -> String {
-        print_compact(&Json::Array(vec![
-            Json::string(to_b64url(&self.salt)),
-            Json::string(&self.name),
-            self.value.to_json(),
-        ]))
+        print_disc(&self.salt, &self.name, &self.value)
     }
 
     /// Reads it.
@@ -78,9 +89,33 @@ impl Disc {
     }
 }
 
+fn print_disc(salt: &[u8; 32], name: &str, value: &Value) -> String {
+    // Base64url has nothing that is escaped.
+    let mut text = String::with_capacity(64 + name.len());
+    text.push_str("[\"");
+    text.push_str(&to_b64url(salt));
+    text.push_str("\",");
+    quote(name, &mut text);
+    text.push(',');
+    value.print(&mut text);
+    text.push(']');
+    text
+}
+
 /// The leaf of a printed field.
 pub fn field_leaf(disc: &str) -> Hash {
     leaf_hash(&[b"custodia/field/v1\n", disc.as_bytes()].concat())
+}
+
+/// A record that was made ready for a disclosure: of each field its salt, its print and its leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The salts.
+    pub salts: Vec<[u8; 32]>,
+    /// Each field as it is disclosed.
+    pub texts: Vec<String>,
+    /// The leaves.
+    pub leaves: Vec<Hash>,
 }
 
 /// The leaf of a record, from those of its fields.
@@ -168,21 +203,41 @@ impl Header {
         self.types.iter().find(|(known, _)| known == name).map(|(_, fields)| fields.as_slice())
     }
 
+    /// The fields of a record whose values are as many.
+    fn fields_of(&self, number: u64, record: &Record) -> Result<&[String], Malformed> {
+        self.fields(record).filter(|fields| fields.len() == record.0.len()).ok_or_else(|| {
+            let found = record.type_name().unwrap_or("no type").to_owned();
+            Malformed::new("manifest", format!("record {number}"), "the values of a type in the header", found)
+        })
+    }
+
     /// A record's fields as they would be disclosed.
     ///
     /// # Errors
     /// [`Malformed`] when the header does not list its type, or its values are not as many as the fields.
     pub fn discs(&self, number: u64, record: &Record) -> Result<Vec<Disc>, Malformed> {
-        let fields = self.fields(record).filter(|fields| fields.len() == record.0.len()).ok_or_else(|| {
-            let found = record.type_name().unwrap_or("no type").to_owned();
-            Malformed::new("manifest", format!("record {number}"), "the values of a type in the header", found)
-        })?;
+        let fields = self.fields_of(number, record)?;
+        let salter = self.key.salter();
         let disc = |(place, (name, value)): (usize, (&String, &Value))| Disc {
-            salt: self.key.salt(number, place as u16),
+            salt: salter.salt(number, place as u16),
             name: name.clone(),
             value: value.clone(),
         };
         Ok(fields.iter().zip(&record.0).enumerate().map(disc).collect())
+    }
+
+    /// Makes a record ready: whatever is expensive in disclosing or closing it, and needs no other record.
+    ///
+    /// # Errors
+    /// As [`Header::discs`].
+    pub fn ready(&self, number: u64, record: &Record) -> Result<Ready, Malformed> {
+        let fields = self.fields_of(number, record)?;
+        let salter = self.key.salter();
+        let salts: Vec<[u8; 32]> = (0..record.0.len()).map(|place| salter.salt(number, place as u16)).collect();
+        let parts = salts.iter().zip(fields.iter().zip(&record.0));
+        let texts: Vec<String> = parts.map(|(salt, (name, value))| print_disc(salt, name, value)).collect();
+        let leaves = texts.iter().map(|text| field_leaf(text)).collect();
+        Ok(Ready { salts, texts, leaves })
     }
 }
 
@@ -209,7 +264,7 @@ impl ManifestBuilder {
             let expected = format!("{} records", self.header.records);
             return Err(Malformed::new("manifest", format!("record {number}"), expected, "more"));
         }
-        let leaves: Vec<Hash> = self.header.discs(number, record)?.iter().map(Disc::leaf).collect();
+        let leaves = self.header.ready(number, record)?.leaves;
         self.frontier.push(record_leaf(number, &leaves));
         Ok(record.print() + "\n")
     }

@@ -11,7 +11,7 @@ pub use types::*;
 
 use crate::Hash;
 use crate::error::Malformed;
-use crate::json::{Json, parse_compact, print_compact};
+use crate::json::{Json, parse_compact, print_compact, quote};
 use crate::limits;
 
 /// What a field holds.
@@ -57,6 +57,24 @@ impl Value {
             Self::Null => Json::Null,
             Self::Text(text) => Json::string(text),
             Self::List(texts) => Json::strings(texts),
+        }
+    }
+
+    /// Prints it as JSON, without whitespace.
+    pub(crate) fn print(&self, text: &mut String) {
+        match self {
+            Self::Null => text.push_str("null"),
+            Self::Text(value) => quote(value, text),
+            Self::List(values) => {
+                text.push('[');
+                for (place, value) in values.iter().enumerate() {
+                    if place > 0 {
+                        text.push(',');
+                    }
+                    quote(value, text);
+                }
+                text.push(']');
+            }
         }
     }
 
@@ -121,7 +139,15 @@ impl Record {
 
     /// As a line of a manifest, without its LF: the array of its values.
     pub fn print(&self) -> String {
-        print_compact(&Json::Array(self.0.iter().map(Value::to_json).collect()))
+        let mut text = String::from("[");
+        for (place, value) in self.0.iter().enumerate() {
+            if place > 0 {
+                text.push(',');
+            }
+            value.print(&mut text);
+        }
+        text.push(']');
+        text
     }
 
     /// Reads such a line.

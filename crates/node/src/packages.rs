@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use custodia_format::manifest::{Header, Manifest, ManifestBuilder, ManifestKey, ManifestReader};
+use custodia_format::manifest::{Header, Manifest, ManifestBuilder, ManifestKey, ManifestReader, Ready};
 use custodia_format::ranges::Items;
 use custodia_format::record::{FileItem, PACKAGE, PERSON, Record, Value};
 use custodia_format::statement::{Annex, Package};
@@ -25,6 +26,9 @@ use crate::home::{self, Home};
 const PREFIX_CHARS: usize = 8;
 /// Bytes of a record's line: what a manifest's reader takes at a time.
 const LINE_BYTES: u64 = (limits::RECORD_FIELDS * (limits::VALUE_BYTES + 1) + 3) as u64;
+
+/// Records that are made ready together.
+const READY_AT_ONCE: usize = 4096;
 
 /// What a package's records say of it as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -121,10 +125,7 @@ pub(crate) fn unclosed_records(
     path: &Path,
     mut each: impl FnMut(&Header, u64, Record) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let file = File::open(path).map_err(|error| Failure::io(&error, path))?;
-    let mut lines = Lines { reader: BufReader::with_capacity(1 << 16, file), path };
-    let first = lines.next(limits::MANIFEST_HEADER_BYTES as u64 + 1)?;
-    let header = Header::parse(&first.ok_or_else(|| cut_short(path))?)?;
+    let (header, mut lines) = open(path)?;
     let mut number = 0;
     while let Some(line) = lines.next(LINE_BYTES)? {
         let record = Record::parse(&line).map_err(|error| error.within(format!("record {number}")))?;
@@ -132,6 +133,54 @@ pub(crate) fn unclosed_records(
         number += 1;
     }
     Ok(())
+}
+
+/// As [`unclosed_records`], each record made ready for a disclosure, on so many threads.
+pub(crate) fn ready_records(
+    path: &Path,
+    threads: NonZeroUsize,
+    mut each: impl FnMut(&Header, u64, Record, Ready) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (header, mut lines) = open(path)?;
+    let make = |(number, line): &(u64, String)| {
+        let record = Record::parse(line).map_err(|error| error.within(format!("record {number}")))?;
+        let ready = header.ready(*number, &record)?;
+        Ok((record, ready))
+    };
+    let mut number = 0;
+    loop {
+        let mut batch = Vec::with_capacity(READY_AT_ONCE);
+        while batch.len() < READY_AT_ONCE {
+            let Some(line) = lines.next(LINE_BYTES)? else { break };
+            batch.push((number + batch.len() as u64, line));
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let part = batch.len().div_ceil(threads.get());
+        let made: Vec<Result<(Record, Ready), Malformed>> = std::thread::scope(|scope| {
+            let parts = batch.chunks(part);
+            let making: Vec<_> =
+                parts.map(|part| scope.spawn(move || part.iter().map(make).collect::<Vec<_>>())).collect();
+            making.into_iter().flat_map(|one| one.join().unwrap_or_default()).collect()
+        });
+        if made.len() != batch.len() {
+            return Err(Failure::new(Code::Internal, "A thread that makes records ready ended early."));
+        }
+        for one in made {
+            let (record, ready) = one?;
+            each(&header, number, record, ready)?;
+            number += 1;
+        }
+    }
+}
+
+/// Opens a manifest: its header, and the lines of its records.
+fn open(path: &Path) -> Result<(Header, Lines<'_>), Failure> {
+    let file = File::open(path).map_err(|error| Failure::io(&error, path))?;
+    let mut lines = Lines { reader: BufReader::with_capacity(1 << 16, file), path };
+    let first = lines.next(limits::MANIFEST_HEADER_BYTES as u64 + 1)?;
+    Ok((Header::parse(&first.ok_or_else(|| cut_short(path))?)?, lines))
 }
 
 /// Goes through a manifest that lies in a file, record by record, and gives the root that it closes to.

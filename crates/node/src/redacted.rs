@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use custodia_format::Hash;
 use custodia_format::body::{Body, DisclosureStatement};
 use custodia_format::disclosure::{Disclosure, Redaction, ShownRecord, Subject, Withheld};
-use custodia_format::manifest::{Disc, Header};
+use custodia_format::manifest::Header;
 use custodia_format::record::{FILE, Record, Value, check_path};
 use custodia_format::statement::Package;
 use custodia_format::text::{decimal, from_b64};
@@ -86,14 +86,13 @@ pub(crate) struct Open<'a> {
 pub(crate) fn make(
     node: &Node,
     package: Package,
-    mut decide: impl FnMut(&Header, &Open<'_>, &[Disc]) -> Result<Withheld, Failure>,
+    mut decide: impl FnMut(&Header, &Open<'_>, &[[u8; 32]]) -> Result<Withheld, Failure>,
 ) -> Result<Disclosure, Failure> {
     let mut redaction = Redaction::default();
-    packages::unclosed_records(&node.home().manifest(&package.root), |header, number, record| {
-        let discs = header.discs(number, &record)?;
+    packages::ready_records(&node.home().manifest(&package.root), node.cores(), |header, number, record, ready| {
         let names = header.fields(&record).unwrap_or_default();
-        let withheld = decide(header, &Open { number, record: &record, names }, &discs)?;
-        Ok(redaction.push(&discs, &withheld)?)
+        let withheld = decide(header, &Open { number, record: &record, names }, &ready.salts)?;
+        Ok(redaction.push(names, ready, &withheld)?)
     })?;
     Ok(redaction.finish(Subject::Package(package))?)
 }

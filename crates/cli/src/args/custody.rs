@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Event {
     /// What was done: open, examine, sample, copy, convert, redact, translate, move, transport, hand-over, reseal, return, destroy,
-    /// lose, find, found-history, withheld-segment, correct, or another word.
+    /// lose, find, found-history, withheld-segment, consent, exculpatory-notice, correct, or another word.
     pub action: String,
     /// Any unique beginning of the package's id, 8 characters or more.
     pub package: String,

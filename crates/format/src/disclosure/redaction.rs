@@ -5,7 +5,7 @@ use custodia_merkle::{Hash, node_hash};
 use super::{Disclosure, Leaf, Node, Subject};
 use crate::body::{Text, WithholdingHead};
 use crate::error::Malformed;
-use crate::manifest::{Disc, field_leaf, record_leaf};
+use crate::manifest::{Ready, record_leaf};
 use crate::ranges::{Range, Ranges};
 use crate::text::Code;
 
@@ -83,25 +83,24 @@ impl Span {
 }
 
 impl Redaction {
-    /// Adds the next record, as it would be disclosed.
+    /// Adds the next record, whose fields have these names.
     ///
     /// # Errors
     /// [`Malformed`] when what is withheld is not of this record, is its type alone, or needs too many heads.
-    pub fn push(&mut self, discs: &[Disc], withheld: &Withheld) -> Result<(), Malformed> {
+    pub fn push(&mut self, names: &[String], ready: Ready, withheld: &Withheld) -> Result<(), Malformed> {
         let number = self.records;
-        let texts: Vec<String> = discs.iter().map(Disc::print).collect();
-        let hashes: Vec<Hash> = texts.iter().map(|text| field_leaf(text)).collect();
+        let Ready { texts, leaves: hashes, .. } = ready;
         match withheld {
             Withheld::Nothing => {}
             Withheld::Record(head) => self.declare(number, "*", head)?,
             Withheld::Fields(places) => {
                 let ascends = places.windows(2).all(|pair| matches!(pair, [(one, _), (next, _)] if one < next));
-                let is_there = |place: &usize| *place > 0 && *place < discs.len();
+                let is_there = |place: &usize| *place > 0 && *place < names.len();
                 if places.is_empty() || !ascends || !places.iter().all(|(place, _)| is_there(place)) {
                     let expected = "fields of this record, ascending, not the first";
                     return Err(Malformed::new("disclosure", format!("record {number}"), expected, "others"));
                 }
-                self.declare_fields(number, discs, places)?;
+                self.declare_fields(number, names, places)?;
             }
         }
         let nodes = if let Withheld::Record(_) = withheld {
@@ -146,7 +145,7 @@ impl Redaction {
     }
 
     /// The withheld fields of a record, those of one head together.
-    fn declare_fields(&mut self, number: u64, discs: &[Disc], places: &[(usize, Code)]) -> Result<(), Malformed> {
+    fn declare_fields(&mut self, number: u64, names: &[String], places: &[(usize, Code)]) -> Result<(), Malformed> {
         let mut told: Vec<&Code> = Vec::new();
         for (_, head) in places {
             if told.contains(&head) {
@@ -154,8 +153,8 @@ impl Redaction {
             }
             told.push(head);
             let of_head = places.iter().filter(|(_, other)| other == head);
-            let names = of_head.filter_map(|(place, _)| discs.get(*place)).map(|disc| disc.name.as_str());
-            self.declare(number, &names.collect::<Vec<_>>().join(","), head)?;
+            let told = of_head.filter_map(|(place, _)| names.get(*place)).map(String::as_str);
+            self.declare(number, &told.collect::<Vec<_>>().join(","), head)?;
         }
         Ok(())
     }
@@ -198,7 +197,8 @@ mod tests {
     fn redact(manifest: &Manifest, subject: Subject, withheld: &[Withheld]) -> Result<Disclosure, Malformed> {
         let mut redaction = Redaction::default();
         for (number, (record, withheld)) in (0..).zip(manifest.records.iter().zip(withheld)) {
-            redaction.push(&manifest.header.discs(number, record).unwrap(), withheld)?;
+            let names = manifest.header.fields(record).unwrap();
+            redaction.push(names, manifest.header.ready(number, record).unwrap(), withheld)?;
         }
         redaction.finish(subject)
     }

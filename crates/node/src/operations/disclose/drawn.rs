@@ -7,7 +7,7 @@ use custodia_format::disclosure::{Disclosure, Leaf, Node as TreeNode, Withheld};
 use custodia_format::envelope::Envelope;
 use custodia_format::manifest::Disc;
 use custodia_format::proof::Proof;
-use custodia_format::record::{By, Grammar, schema};
+use custodia_format::record::{By, Grammar, Value, schema};
 use custodia_format::statement::Package;
 use memchr::memmem;
 
@@ -40,23 +40,25 @@ impl Drawn {
     pub(super) fn of(node: &Node, package: Package, mut rules: Rules) -> Result<Self, Failure> {
         let mut hidden = Hidden::default();
         let mut counts = BTreeMap::new();
-        let disclosure = redacted::make(node, package, |header, open, discs| {
+        let disclosure = redacted::make(node, package, |header, open, salts| {
             if open.number == 0 {
                 hidden.key(&header.key);
             }
             let (withheld, is_rest) = rules.decide(open);
-            for (place, disc) in discs.iter().enumerate().filter(|(place, _)| withheld.covers(*place)) {
-                hidden.salt(disc);
+            for (place, salt) in salts.iter().enumerate().filter(|(place, _)| withheld.covers(*place)) {
+                hidden.salt(salt);
                 if !is_rest && is_telling(open, place) {
-                    disc.value.texts().iter().for_each(|value| hidden.value(value));
+                    let value = open.record.0.get(place).into_iter().flat_map(Value::texts);
+                    value.for_each(|value| hidden.value(value));
                 }
             }
-            for counted in by_head(open, discs, &withheld) {
+            for counted in by_head(open, &withheld) {
                 *counts.entry(counted).or_default() += 1;
             }
             Ok(withheld)
         })?;
         rules.refuse_unmet(package.records)?;
+        hidden.complete();
         Ok(Self { package, disclosure, rules, counts, hidden })
     }
 
@@ -221,7 +223,7 @@ fn is_telling(open: &Open<'_>, place: usize) -> bool {
 }
 
 /// What is withheld of a record, under which head.
-fn by_head(open: &Open<'_>, discs: &[Disc], withheld: &Withheld) -> Vec<Counted> {
+fn by_head(open: &Open<'_>, withheld: &Withheld) -> Vec<Counted> {
     let name = open.record.type_name().unwrap_or_default().to_owned();
     let mut counted: Vec<Counted> = Vec::new();
     match withheld {
@@ -229,7 +231,7 @@ fn by_head(open: &Open<'_>, discs: &[Disc], withheld: &Withheld) -> Vec<Counted>
         Withheld::Record(head) => counted.push((head.to_string(), name, Vec::new())),
         Withheld::Fields(places) => {
             for (place, head) in places {
-                let field = discs.get(*place).map(|disc| disc.name.clone());
+                let field = open.names.get(*place).cloned();
                 match counted.iter_mut().find(|(known, ..)| *known == head.to_string()) {
                     Some((_, _, fields)) => fields.extend(field),
                     None => counted.push((head.to_string(), name.clone(), field.into_iter().collect())),

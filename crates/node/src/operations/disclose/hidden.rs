@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use custodia_format::manifest::{Disc, ManifestKey};
+use custodia_format::manifest::ManifestKey;
 
 /// Bytes by which a secret is recognised: of any eight, one in 2^64 is that by chance.
 const SECRET_BYTES: usize = 8;
@@ -16,7 +16,8 @@ const VALUE_BYTES: usize = 6;
 /// What must not be found.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
-    secrets: HashSet<u64>,
+    /// What each secret begins with, ascending once it is complete.
+    secrets: Vec<u64>,
     beginnings: HashSet<u64>,
 }
 
@@ -27,8 +28,17 @@ impl Hidden {
     }
 
     /// The salt of a withheld field must not be found.
-    pub(super) fn salt(&mut self, disc: &Disc) {
-        self.secrets.extend(number(disc.salt.get(..SECRET_BYTES)));
+    pub(super) fn salt(&mut self, salt: &[u8; 32]) {
+        self.secrets.extend(number(salt.get(..SECRET_BYTES)));
+    }
+
+    /// Nothing more is added.
+    pub(super) fn complete(&mut self) {
+        self.secrets.sort_unstable();
+    }
+
+    fn is_secret(&self, window: u64) -> bool {
+        self.secrets.binary_search(&window).is_ok()
     }
 
     /// A withheld value is looked for.
@@ -49,9 +59,9 @@ impl Hidden {
             base64_digits = digit.map_or(0, |_| base64_digits + 1);
             base64 = (base64 << 6) | u128::from(digit.unwrap_or_default());
             // Eleven digits are 66 bits: the first 64 of them.
-            (at + 1 >= SECRET_BYTES && self.secrets.contains(&raw))
-                || (hex_digits >= 2 * SECRET_BYTES && self.secrets.contains(&hex))
-                || (base64_digits >= 11 && self.secrets.contains(&((base64 >> 2) as u64)))
+            (at + 1 >= SECRET_BYTES && self.is_secret(raw))
+                || (hex_digits >= 2 * SECRET_BYTES && self.is_secret(hex))
+                || (base64_digits >= 11 && self.is_secret((base64 >> 2) as u64))
         })
     }
 
@@ -124,22 +134,18 @@ const fn base64_digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use custodia_format::record::Value;
     use custodia_format::text::{to_b64, to_b64url, to_hex};
 
     use super::*;
-
-    fn disc(salt: [u8; 32]) -> Disc {
-        Disc { salt, name: "notes".to_owned(), value: Value::Null }
-    }
 
     #[test]
     fn a_salt_or_the_key_is_found_in_every_spelling() {
         let salt: [u8; 32] = std::array::from_fn(|n| (n as u8).wrapping_mul(37) ^ 0xA5);
         let key: [u8; 32] = std::array::from_fn(|n| (n as u8).wrapping_mul(91) ^ 0x3C);
         let mut hidden = Hidden::default();
-        hidden.salt(&disc(salt));
+        hidden.salt(&salt);
         hidden.key(&ManifestKey(key));
+        hidden.complete();
         for secret in [salt, key] {
             for spelled in [
                 secret.to_vec(),
