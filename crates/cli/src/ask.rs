@@ -126,6 +126,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
                     retain_until: send.limits.retain_until.clone(),
                     consent: send.limits.consent.clone(),
                     exculpatory: send.limits.exculpatory.clone(),
+                    although: send.limits.although.clone(),
                 },
                 by: by(common, passphrase),
             })

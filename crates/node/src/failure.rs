@@ -70,6 +70,7 @@ codes! {
     Quota "E-QUOTA" 21 "One authority asks for more than it may make a node keep.";
     PeerMisbehaved "E-PEER-MISBEHAVED" 21 "The peer sent what its protocol or its manifest does not allow.";
     Handling "E-HANDLING" 35 "The limits under which something was given forbid this; nothing was signed or sent.";
+    Gate "E-GATE" 35 "Consent, a bag seal or a file is not as it must be before a release; nothing was released.";
     Fork "E-EQUIV" 40 "A peer showed two histories of one ledger.";
     NotYet "E-STATE" 1 "The package is not in the state that this needs.";
     Malformed "E-MALFORMED" 1 "A file or message is not what its format prescribes.";

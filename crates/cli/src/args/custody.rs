@@ -8,7 +8,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Event {
     /// What was done: open, examine, sample, copy, convert, redact, translate, move, transport, hand-over, reseal, return, destroy,
-    /// lose, find, found-history, withheld-segment, consent, exculpatory-notice, correct, or another word.
+    /// lose, find, found-history, withheld-segment, consent, exculpatory-notice, release-refused, release-although, correct, or
+    /// another word.
     pub action: String,
     /// Any unique beginning of the package's id, 8 characters or more.
     pub package: String,
@@ -84,6 +85,9 @@ pub(crate) struct Limits {
     /// It may exculpate an accused person: it goes whatever its limits, and that is signed before the release.
     #[arg(long, value_name = "WHY")]
     pub exculpatory: Option<String>,
+    /// It goes although a witness does not consent, a bag seal is broken, or a file is missing; that is signed before the release.
+    #[arg(long, value_name = "WHY")]
+    pub although: Option<String>,
 }
 
 /// The chain of custody.

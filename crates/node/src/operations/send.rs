@@ -1,5 +1,6 @@
 //! Handing a package over: the release, and the wait for its receipt.
 
+mod gates;
 mod terms;
 
 use std::sync::Arc;
@@ -127,6 +128,7 @@ impl Send {
             return Ok(release);
         }
         let (pseudonym, officer) = author::officer(node, &self.by)?;
+        gates::pass(node, package, &peer.name, self.terms.although.as_deref(), &self.by)?;
         if let Some(because) = because {
             Terms::say(node, root, &peer.name, because, &self.by)?;
         }

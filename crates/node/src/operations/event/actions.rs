@@ -91,6 +91,16 @@ pub const ACTIONS: &[Action] = &[
         what: "It may exculpate an accused person, and goes whatever its limits.",
         needs: &[Need::Code("to"), Need::Order],
     },
+    Action {
+        word: "release-refused",
+        what: "A gate was closed, and nothing was released.",
+        needs: &[Need::Code("to"), Need::Code("gate")],
+    },
+    Action {
+        word: "release-although",
+        what: "A gate was closed, and it was released all the same.",
+        needs: &[Need::Code("to"), Need::Code("gate"), Need::Purpose],
+    },
     Action { word: "correct", what: "An earlier event was told wrongly.", needs: &[Need::Purpose] },
 ];
 

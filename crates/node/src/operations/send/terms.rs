@@ -35,6 +35,8 @@ pub struct Terms {
     pub consent: Option<String>,
     /// Why it must be shown to an accused person whatever its limits: it may exculpate.
     pub exculpatory: Option<String>,
+    /// Why it goes although a gate is closed.
+    pub although: Option<String>,
 }
 
 /// The limits of a release, and what must be said before it.
