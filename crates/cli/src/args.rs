@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use custody::{Chain, Disclose, Event, Limits};
+pub(crate) use custody::{Chain, Disclose, Event, Label, Limits};
 
 /// Seal evidence, hand it over with signed receipts, prove its custody.
 #[derive(Debug, Parser)]
@@ -115,6 +115,8 @@ pub(crate) enum Command {
     Event(Box<Event>),
     /// The chain of custody of a package, or of one item: who had it from when to when, what was done, and what is not whole.
     Chain(Chain),
+    /// Print labels: for what is in a package, or blank ones with numbers that no other device gives.
+    Label(Label),
     /// Show a reader a package in part: what is withheld, and under which head, is signed, and the rest still verifies
     /// (docs/operate/disclosure.md).
     Disclose(Box<Disclose>),

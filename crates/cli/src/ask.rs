@@ -195,6 +195,7 @@ pub(crate) async fn command(command: Command, common: &Common) -> Asked {
             answer(common, &shown, say::shown)
         }
         Command::Event(event) => custody::event(&home, &event, common).await,
+        Command::Label(label) => custody::label(&home, &label, common).await,
         Command::Chain(chain) => custody::chain(&home, &chain, common).await,
         Command::Disclose(disclose) => custody::disclose(&home, &disclose, common).await,
         Command::Accept { package } => {

@@ -22,7 +22,7 @@ use crate::args::Common;
 use crate::ask::Asked;
 use crate::{events, print};
 
-pub(crate) use custody::{chain, disclosed};
+pub(crate) use custody::{chain, disclosed, labelled};
 pub(crate) use ledger::{audited, backed_up, checked, ledger_head, restored, stamped, succeeded};
 pub(crate) use records::{records, records_about, templates};
 pub(crate) use usb::{usb_read, usb_written};

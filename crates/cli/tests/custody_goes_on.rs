@@ -108,7 +108,7 @@ fn what_is_not_told_or_cannot_be_is_asked_for_and_nothing_is_signed() {
     event(&["hand-over", "--person", "giver=A"]).says("expected", "--person receiver=NAME");
     event(&["correct", "--purpose", "wrong"]).says("expected", "--corrects STATEMENT");
     event(&["lose", "--item", "nothing-such"])
-        .says("expected", "a code, a sealed path, or record numbers below 3")
+        .says("expected", "a code, a sealed path, a type, or record numbers below 3")
         .says("found", "nothing-such");
     event(&["lose", "--at", "02/06/2026"])
         .says("expected", "2026-06-02 if it is 2 June 2026, or 2026-02-06 if it is 6 February 2026");

@@ -5,6 +5,7 @@ mod support;
 #[path = "support/tsa.rs"]
 mod tsa;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -152,7 +153,8 @@ fn tokens_stand_over_the_very_checkpoints_that_proofs_show_and_travel_with_them(
     // The prosecutor has its own checkpoints stamped, and hands the package on: the tokens go along with the history, to
     // whoever believes the service.
     prosecutor.asks(&[&"ledger", &"timestamp"]);
-    prosecutor.asks(&Authority::sends(&package, &tribunal));
+    let consent: [&dyn AsRef<OsStr>; 2] = [&"--consent", &"a letter"];
+    prosecutor.asks(&[&Authority::sends(&package, &tribunal)[..], &consent].concat());
     let (_, doubting) = proof(&place, &tribunal, &package, "doubting.json");
     assert!(doubting.tokens.is_empty(), "what cannot be checked is not passed on");
     tribunal.asks(&[&"trust", &"tsa", &tsa.certificate("tsa")]);

@@ -6,6 +6,7 @@
 mod bag;
 mod case;
 mod digests;
+mod labels;
 mod tables;
 
 use custodia_format::Hash;
@@ -15,6 +16,7 @@ use custodia_format::record::Value;
 pub use bag::{BagInfo, DECLARATION, bag_line};
 pub use case::Graph;
 pub use digests::{FtkLog, HASHDEEP_HEAD, hashdeep_line, sha256sums_line};
+pub use labels::{Label, Sheet, check_character, pages};
 pub use tables::{LoadFile, custody_table};
 
 /// A file as it lies in an export.

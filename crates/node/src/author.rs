@@ -20,7 +20,7 @@ use crate::failure::{Code, Failure};
 use crate::keys::{self, Passphrase};
 use crate::operations::Decider;
 use crate::witness::Whose;
-use crate::{edge, views};
+use crate::{edge, packages, views};
 
 /// What is to be said, without what the desk adds.
 #[derive(Debug, Clone)]
@@ -155,6 +155,31 @@ fn chain_end(node: &Node, package: &Hash) -> Result<(Option<u64>, Option<Hash>),
 pub(crate) fn own_rows(node: &Node, package: &Hash) -> Result<Vec<Row>, Failure> {
     let rows = node.index().of_package(package)?;
     Ok(rows.into_iter().filter(|row| is_own(node, row)).collect())
+}
+
+/// Our one statement on a package that these characters name, of a kind that fits.
+pub(crate) fn own_named(
+    node: &Node,
+    package: &Hash,
+    prefix: &str,
+    fits: impl Fn(&str) -> bool,
+) -> Result<Option<Row>, Failure> {
+    let rows = own_rows(node, package)?;
+    let mut named = rows.into_iter().filter(|row| fits(&row.kind) && row.digest.to_string().starts_with(prefix));
+    let one = named.next();
+    Ok(one.filter(|_| prefix.len() >= packages::PREFIX_CHARS && named.next().is_none()))
+}
+
+/// A package of which this node has said something: it holds it, or held it.
+pub(crate) fn held_package(node: &Node, root: &Hash) -> Result<Package, Failure> {
+    let first = own_rows(node, root)?.into_iter().next();
+    let said = first.map(|row| statement(node, &row.digest)).transpose()?.flatten();
+    said.and_then(|said| said.head.package).ok_or_else(|| {
+        Failure::new(Code::NotYet, "This node has never held this package.")
+            .at(root)
+            .safe("Nothing was signed.")
+            .next("custodia inbox")
+    })
 }
 
 /// Whether a ledger is this node's: the one that it writes, or one of the generations before.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use custodia_format::manifest::{Header, Manifest, ManifestBuilder, ManifestKey, ManifestReader, Ready};
 use custodia_format::ranges::Items;
-use custodia_format::record::{FileItem, PACKAGE, PERSON, Record, Value};
+use custodia_format::record::{DETAIL, FileItem, PACKAGE, PERSON, Record, Value};
 use custodia_format::statement::{Annex, Package};
 use custodia_format::{Hash, Malformed, limits};
 use custodia_merkle::Frontier;
@@ -22,8 +22,8 @@ use crate::edge;
 use crate::failure::{Code, Failure};
 use crate::home::{self, Home};
 
-/// The fewest characters by which a package may be named.
-const PREFIX_CHARS: usize = 8;
+/// The fewest characters by which a package or a statement may be named.
+pub(crate) const PREFIX_CHARS: usize = 8;
 /// Bytes of a record's line: what a manifest's reader takes at a time.
 const LINE_BYTES: u64 = (limits::RECORD_FIELDS * (limits::VALUE_BYTES + 1) + 3) as u64;
 
@@ -118,6 +118,12 @@ fn write(home: &Home, header: Header, records: impl Iterator<Item = Record>) -> 
 /// A person, for an annex.
 pub(crate) fn person(pseudonym: &str, name: &str) -> Record {
     Record::of(&PERSON, pseudonym, [("name", Value::Text(name.to_owned()))])
+}
+
+/// A detail, for an annex.
+pub(crate) fn detail(about: &str, value: &str) -> Record {
+    let text = |text: &str| Value::Text(text.to_owned());
+    Record::of(&DETAIL, about, [("about", text(about)), ("value", text(value))])
 }
 
 /// Goes through a manifest that lies in a file, record by record, without hashing anything: whoever calls closes it.

@@ -104,13 +104,8 @@ pub(crate) fn declared(node: &Node, root: &Hash, digest: &str) -> Result<Redacte
             .instead_of("the first 8 or more characters of the digest of a disclosure of this node", digest)
             .next("custodia show PACKAGE")
     };
-    let rows = author::own_rows(node, root)?;
-    let fits = |row: &&custodia_index::Row| {
-        digest.len() >= 8 && row.kind == "disclosure" && row.digest.to_string().starts_with(digest)
-    };
-    let [row] = rows.iter().filter(fits).collect::<Vec<_>>()[..] else {
-        return Err(unknown("No disclosure of this node on this package is named by this."));
-    };
+    let row = author::own_named(node, root, digest, |kind| kind == "disclosure")?;
+    let row = row.ok_or_else(|| unknown("No disclosure of this node on this package is named by this."))?;
     let statement = author::statement(node, &row.digest)?;
     let Some((Some(package), Body::Disclosure(said))) = statement.map(|it| (it.head.package, it.body)) else {
         return Err(unknown("The statement of this disclosure is not here."));

@@ -103,6 +103,30 @@ pub(crate) struct Chain {
     pub svg: Option<PathBuf>,
 }
 
+/// Print labels.
+#[derive(Debug, Args)]
+pub(crate) struct Label {
+    /// Any unique beginning of the package's id, 8 characters or more.
+    #[arg(required_unless_present = "blank")]
+    pub package: Option<String>,
+    /// Of these: a code, a sealed path, a record type, or record numbers; once for each. Without it, of all containers, remains,
+    /// artefacts and samples.
+    #[arg(long = "item", value_name = "ITEM")]
+    pub items: Vec<String>,
+    /// What they are printed on: a4-24, 62mm or 50x30.
+    #[arg(long, value_name = "SHEET", default_value = "a4-24")]
+    pub sheet: String,
+    /// So many blank ones, with numbers that were not given before.
+    #[arg(long, value_name = "N", conflicts_with_all = ["package", "items"], requires = "prefix")]
+    pub blank: Option<u32>,
+    /// What the numbers of this device begin with: capital letters and digits that no other device of the team has.
+    #[arg(long, value_name = "PREFIX", requires = "blank")]
+    pub prefix: Option<String>,
+    /// Where to write the pages (SVG): a folder that does not exist.
+    #[arg(long, value_name = "DIR", default_value = "labels")]
+    pub dir: PathBuf,
+}
+
 /// Show a reader a package in part.
 #[derive(Debug, Args)]
 #[command(

@@ -5,7 +5,7 @@ use custodia_node::home::Home;
 use custodia_node::operations as op;
 
 use super::{Asked, absolute, answer, ask_passphrase, at_terminal, by, call, first_line};
-use crate::args::{Chain, Common, Disclose, Event};
+use crate::args::{Chain, Common, Disclose, Event, Label};
 use crate::say;
 
 /// Signs a custody event.
@@ -42,6 +42,21 @@ fn second(officer: &str, event: &Event) -> Result<op::Decider, Failure> {
         None => None,
     };
     Ok(op::Decider { officer: Some(officer.to_owned()), passphrase })
+}
+
+/// Prints labels.
+pub(super) async fn label(home: &Home, label: &Label, common: &Common) -> Asked {
+    let dir = absolute(&label.dir)?;
+    let request = |_| op::Label {
+        package: label.package.clone(),
+        items: label.items.clone(),
+        sheet: label.sheet.clone(),
+        blank: label.blank,
+        prefix: label.prefix.clone(),
+        dir: dir.clone(),
+    };
+    let labelled = call(home, common, request).await?;
+    answer(common, &labelled, say::labelled)
 }
 
 /// Draws the chain of custody.

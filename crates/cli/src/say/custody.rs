@@ -3,10 +3,22 @@
 use std::fmt::Write as _;
 
 use custodia_format::text::escape_untrusted;
-use custodia_node::operations::{ChainShown, Disclosed, Echo, WithheldLine};
+use custodia_node::operations::{ChainShown, Disclosed, Echo, Labelled, WithheldLine};
 use indicatif::HumanBytes;
 
 use super::{count_of, short, written};
+
+/// Labels.
+pub(crate) fn labelled(labelled: &Labelled) -> String {
+    let (labels, pages) = (count_of(labelled.labels, "label"), count_of(labelled.pages, "page"));
+    let numbers = labelled.numbers.as_ref().map_or_else(String::new, |(first, last)| {
+        format!("     Numbers      {} to {}\n", escape_untrusted(first), escape_untrusted(last))
+    });
+    format!(
+        "[OK] {labels}, each twice, for the outside and the inside: {pages} in {}\n{numbers}",
+        escape_untrusted(&labelled.dir)
+    )
+}
 
 /// A chain of custody. The verifier's text has foreign words escaped already.
 pub(crate) fn chain(shown: &ChainShown) -> String {

@@ -53,6 +53,7 @@ pub fn router(node: Arc<Node>) -> Router {
         op::Refuse,
         op::Prove,
         op::Chain,
+        op::Label,
         op::Disclose,
         op::Export,
         op::LedgerCheckpoint,

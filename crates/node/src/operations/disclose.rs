@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use custodia_format::Hash;
 use custodia_format::body::{Body, DisclosureStatement};
-use custodia_format::record::{DETAIL, Record, Value};
-use custodia_format::statement::Package;
+use custodia_format::record::Record;
 use serde::{Deserialize, Serialize};
 
 use super::Decider;
@@ -30,9 +29,6 @@ use crate::{Node, keys, packages};
 use drawn::Drawn;
 pub use heads::heads;
 use rules::Rules;
-
-/// The fewest characters by which a reviewed disclosure is named.
-const PREFIX_CHARS: usize = 8;
 
 /// Show a reader a package in part.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -130,7 +126,12 @@ impl Operation for Disclose {
 
     fn perform(self, node: &Arc<Node>, reporter: &Reporter) -> Result<Disclosed, Failure> {
         let root = packages::find(node, &self.package)?;
-        let package = self.package(node, &root)?;
+        let package = author::held_package(node, &root)?;
+        if !node.home().manifest(&root).is_file() {
+            return Err(Failure::new(Code::NotYet, "The manifest of this package is not here yet.")
+                .at(root)
+                .next("custodia inbox"));
+        }
         for path in self.dir.iter().chain(&self.proof) {
             refuse_existing(path)?;
         }
@@ -192,38 +193,19 @@ impl Operation for Disclose {
 }
 
 impl Disclose {
-    /// The package: its manifest is here, and this node has said something of it.
-    fn package(&self, node: &Node, root: &Hash) -> Result<Package, Failure> {
-        let first = author::own_rows(node, root)?.into_iter().next();
-        let statement = first.map(|row| author::statement(node, &row.digest)).transpose()?.flatten();
-        let package = statement.and_then(|statement| statement.head.package);
-        package.filter(|_| node.home().manifest(root).is_file()).ok_or_else(|| {
-            Failure::new(Code::NotYet, "This node does not hold this package.")
-                .at(root)
-                .safe("Nothing was signed or written.")
-                .next("custodia inbox")
-        })
-    }
-
     /// The statements that are to be withheld, ascending. The seal is what all rests on, and another's word is not ours to withhold.
     fn statements(&self, node: &Node, root: &Hash) -> Result<Vec<Hash>, Failure> {
-        let own = author::own_rows(node, root)?;
         let mut digests = Vec::new();
         for named in &self.statements {
-            let fits = |row: &&custodia_index::Row| {
-                named.len() >= PREFIX_CHARS && row.digest.to_string().starts_with(named) && row.kind != "seal"
-            };
-            let [row] = own.iter().filter(fits).collect::<Vec<_>>()[..] else {
-                return Err(Failure::new(
-                    Code::UnknownStatement,
-                    "No statement of this node on this package, but for its seal, is named by this.",
-                )
-                .at("--withhold-statement")
-                .instead_of("the first 8 or more characters of a statement's digest", named)
-                .safe("Nothing was signed or written.")
-                .next("custodia show PACKAGE"));
-            };
-            digests.push(row.digest);
+            let row = author::own_named(node, root, named, |kind| kind != "seal")?;
+            digests.push(row.map(|row| row.digest).ok_or_else(|| {
+                let told = "No statement of this node on this package, but for its seal, is named by this.";
+                Failure::new(Code::UnknownStatement, told)
+                    .at("--withhold-statement")
+                    .instead_of("the first 8 or more characters of a statement's digest", named)
+                    .safe("Nothing was signed or written.")
+                    .next("custodia show PACKAGE")
+            })?);
         }
         digests.sort_unstable();
         digests.dedup();
@@ -232,7 +214,7 @@ impl Disclose {
 
     /// What is signed is what was reviewed, and nothing that is withheld stands in it unless that was seen.
     fn refuse_other(&self, reviewed: &str, now: &Disclosed) -> Result<(), Failure> {
-        if reviewed.len() < PREFIX_CHARS || !now.disclosure.starts_with(reviewed) {
+        if reviewed.len() < packages::PREFIX_CHARS || !now.disclosure.starts_with(reviewed) {
             return Err(Failure::new(Code::Review, "This is not the copy that was reviewed.")
                 .at("--reviewed")
                 .instead_of(&now.disclosure, reviewed)
@@ -253,12 +235,8 @@ impl Disclose {
     }
 
     fn annex(&self) -> Vec<Record> {
-        let detail = |about: &str, value: &str| {
-            let text = |text: &str| Value::Text(text.to_owned());
-            Record::of(&DETAIL, about, [("about", text(about)), ("value", text(value))])
-        };
-        let order = self.order.as_deref().map(|order| detail("order", order));
-        [detail("for", &self.to)].into_iter().chain(order).collect()
+        let order = self.order.as_deref().map(|order| packages::detail("order", order));
+        [packages::detail("for", &self.to)].into_iter().chain(order).collect()
     }
 
     fn write(

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use custodia_format::body::{Body, Event as EventBody, EventTime, NamedValue, Text};
 use custodia_format::envelope::Envelope;
 use custodia_format::key::SigningKey;
-use custodia_format::ranges::{Items, Range, Ranges};
-use custodia_format::record::{DETAIL, FILE, PERSON, Record, Value};
+use custodia_format::ranges::{Items, Ranges};
+use custodia_format::record::{Record, Value};
 use custodia_format::statement::Statement;
 use custodia_format::text::{Code as CodeText, Word};
 use custodia_format::{Hash, Malformed, limits};
-use custodia_index::Row;
 use serde::{Deserialize, Serialize};
 
 use super::Decider;
 use super::answers::StatementLine;
 use super::inbox::line;
+use super::which::Which;
 use crate::api::{Operation, Reporter};
 use crate::author::{self, Draft};
 use crate::failure::{Code, Failure};
@@ -83,15 +83,7 @@ impl Operation for Event {
 
     fn perform(self, node: &Arc<Node>, _: &Reporter) -> Result<StatementLine, Failure> {
         let root = packages::find(node, &self.package)?;
-        let own = author::own_rows(node, &root)?;
-        let Some(first) = own.first() else {
-            return Err(Failure::new(Code::NotYet, "This node has never held this package.")
-                .at(root)
-                .safe("Nothing was signed.")
-                .next("custodia inbox"));
-        };
-        let package = author::statement(node, &first.digest)?.and_then(|statement| statement.head.package);
-        let package = package.ok_or_else(|| Failure::new(Code::Internal, "A statement on a package names none."))?;
+        let package = author::held_package(node, &root)?;
         let body = EventBody {
             action: Word::parse(&self.action).map_err(|error| told(error, "ACTION"))?,
             items: self.items(node, &root)?,
@@ -100,7 +92,7 @@ impl Operation for Event {
         };
         self.needs(&body)?;
         let in_reply_to = match (&self.corrects, &self.answers) {
-            (Some(digest), _) => Some(corrected(&own, digest)?),
+            (Some(digest), _) => Some(corrected(node, &root, digest)?),
             (None, Some(digest)) => Some(answered(node, &root, digest)?),
             (None, None) => None,
         };
@@ -162,37 +154,25 @@ impl Event {
         if self.items.is_empty() {
             return Ok(Items::All);
         }
+        let mut meant: Vec<(Which, bool)> = self.items.iter().map(|item| (Which::parse(item), false)).collect();
         let mut numbers = Vec::new();
-        let mut open: Vec<&str> = Vec::new();
-        for item in &self.items {
-            match Range::parse(item) {
-                Ok(range) => numbers.push((range.first, range.last)),
-                Err(_) => open.push(item),
-            }
-        }
         let mut count = 0;
-        let mut found = vec![false; open.len()];
         packages::records_of(node.home(), root, |number, record| {
             count = number + 1;
-            let path = record.field(&FILE, "path").and_then(Value::as_str);
-            for (found, name) in found.iter_mut().zip(&open) {
-                if [record.code(), path].contains(&Some(*name)) {
-                    *found = true;
-                    numbers.push((number, number));
-                }
+            for (_, is_met) in meant.iter_mut().filter(|(which, _)| which.is(number, &record)) {
+                *is_met = true;
+                numbers.push(number);
             }
             Ok(())
         })?;
-        let unknown = open.iter().zip(&found).find(|(_, found)| !**found).map(|(name, _)| (*name).to_owned());
-        let beyond = numbers.iter().find(|(_, last)| *last >= count).map(|(_, last)| last.to_string());
-        if let Some(name) = unknown.or(beyond) {
+        let is_wrong = |(which, is_met): &(Which, bool)| !is_met || which.last().is_some_and(|last| last >= count);
+        if let Some(item) = meant.iter().position(is_wrong).and_then(|at| self.items.get(at)) {
             return Err(Failure::new(Code::UnknownRecord, "This package has no such record.")
                 .at("--item")
-                .instead_of(format!("a code, a sealed path, or record numbers below {count}"), name)
+                .instead_of(format!("a code, a sealed path, a type, or record numbers below {count}"), item)
                 .safe("Nothing was signed.")
                 .next("custodia records list PACKAGE"));
         }
-        let numbers: BTreeSet<u64> = numbers.into_iter().flat_map(|(first, last)| first..=last).collect();
         let ranges = Ranges::gather(numbers);
         match ranges.as_slice().len() {
             0..=limits::RANGES => Ok(Items::Some(ranges)),
@@ -208,13 +188,7 @@ impl Event {
     fn time(&self) -> Result<EventTime, Failure> {
         let text = |text: &str| Text::parse(text).map_err(|error| told(error, "--at"));
         let Some(at) = self.at.as_deref() else {
-            let now = edge::now().to_string();
-            return Ok(EventTime {
-                value: text(now.trim_end_matches('Z'))?,
-                precision: Word::parse("second")?,
-                zone: CodeText::parse("Z")?,
-                source: text(self.at_source.as_deref().unwrap_or("this machine's clock"))?,
-            });
+            return Ok(by_this_clock(self.at_source.as_deref().map(text).transpose()?)?);
         };
         let wrong = |expected: String| unusable("This cannot be read as a time.", "--at", expected, at);
         let moment = custodia_format::moment::read(at).map_err(wrong)?;
@@ -254,28 +228,32 @@ impl Event {
     fn annex(&self) -> Result<Vec<Record>, Failure> {
         let mut records = Vec::new();
         for (role, name) in pairs("--person", &self.persons)? {
-            records.push(Record::of(&PERSON, role, [("name", Value::Text(name.to_owned()))]));
+            records.push(packages::person(role, name));
         }
-        let detail = |about: &str, value: &str| {
-            Record::of(
-                &DETAIL,
-                about,
-                [("about", Value::Text(about.to_owned())), ("value", Value::Text(value.to_owned()))],
-            )
-        };
         for (who, why) in pairs("--unsigned", &self.unsigned)? {
-            records.push(detail("unsigned", &format!("{who}: {why}")));
+            records.push(packages::detail("unsigned", &format!("{who}: {why}")));
         }
         for (about, value) in
             [("place", &self.place), ("purpose", &self.purpose), ("order", &self.order), ("note", &self.note)]
         {
-            records.extend(value.as_deref().map(|value| detail(about, value)));
+            records.extend(value.as_deref().map(|value| packages::detail(about, value)));
         }
         records.sort_by(|one, other| {
             one.0.iter().take(2).map(Value::as_str).cmp(other.0.iter().take(2).map(Value::as_str))
         });
         Ok(records)
     }
+}
+
+/// This moment, by this machine's clock or by whatever is said to be the source.
+pub(super) fn by_this_clock(source: Option<Text>) -> Result<EventTime, Malformed> {
+    let now = edge::now().to_string();
+    Ok(EventTime {
+        value: Text::parse(now.trim_end_matches('Z'))?,
+        precision: Word::parse("second")?,
+        zone: CodeText::parse("Z")?,
+        source: source.map_or_else(|| Text::parse("this machine's clock"), Ok)?,
+    })
 }
 
 /// `name=value`, each.
@@ -289,16 +267,15 @@ fn pairs<'a>(option: &str, all: &'a [String]) -> Result<Vec<(&'a str, &'a str)>,
 }
 
 /// The event that is corrected: one of ours on this package.
-fn corrected(own: &[Row], digest: &str) -> Result<Hash, Failure> {
-    let fits = |row: &&Row| digest.len() >= 8 && row.digest.to_string().starts_with(digest) && row.kind == "event";
-    match own.iter().filter(fits).collect::<Vec<_>>().as_slice() {
-        [one] => Ok(one.digest),
-        _ => Err(Failure::new(Code::UnknownStatement, "No event of this node on this package is named by this.")
+fn corrected(node: &Node, root: &Hash, digest: &str) -> Result<Hash, Failure> {
+    let event = author::own_named(node, root, digest, |kind| kind == "event")?;
+    event.map(|row| row.digest).ok_or_else(|| {
+        Failure::new(Code::UnknownStatement, "No event of this node on this package is named by this.")
             .at("--corrects")
             .instead_of("the first 8 or more characters of an event's digest", digest)
             .safe("Nothing was signed.")
-            .next("custodia show PACKAGE")),
-    }
+            .next("custodia show PACKAGE")
+    })
 }
 
 /// The event of another authority on this package, as it came with a hand-over.
@@ -314,7 +291,7 @@ fn answered(node: &Node, root: &Hash, digest: &str) -> Result<Hash, Failure> {
         }
     }
     match found.iter().collect::<Vec<_>>()[..] {
-        [one] if digest.len() >= 8 => Ok(*one),
+        [one] if digest.len() >= packages::PREFIX_CHARS => Ok(*one),
         _ => Err(Failure::new(Code::UnknownStatement, "No event that came with this package is named by this.")
             .at("--answers")
             .instead_of("the first 8 or more characters of the digest of an event of whoever handed it over", digest)

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use custodia_format::Hash;
-use custodia_format::body::{Body, Event as EventBody, EventTime, NamedValue, Text};
+use custodia_format::body::{Body, Event as EventBody, NamedValue, Text};
 use custodia_format::ranges::Items;
-use custodia_format::record::{DETAIL, FileItem, Record, TESTIMONY, Value};
+use custodia_format::record::{FileItem, Record, TESTIMONY, Value};
 use custodia_format::statement::Package;
-use custodia_format::text::{Code as CodeText, Label, Word};
+use custodia_format::text::{Label, Word};
 
+use super::super::event::by_this_clock;
 use super::super::{Decider, Event};
 use crate::api::{Operation, Reporter};
 use crate::author::{self, Draft};
 use crate::failure::{Code, Failure};
-use crate::{Node, edge, keys, packages, scrub};
+use crate::{Node, keys, packages, scrub};
 
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,21 +162,9 @@ fn refuse(node: &Node, package: Package, to: &Label, closed: &BTreeSet<Closed>) 
     if matches!(last.map(|it| it.body), Some(Body::Event(it)) if it.action.as_str() == REFUSED && it.codes == codes) {
         return Ok(());
     }
-    let text = |text: &str| Value::Text(text.to_owned());
-    let why = Record::of(&DETAIL, "why", [("about", text("why")), ("value", text(&told(closed)))]);
+    let why = packages::detail("why", &told(closed));
     let annex = packages::store_annex(node.home(), vec![why])?;
-    let now = edge::now().to_string();
-    let body = EventBody {
-        action: Word::parse(REFUSED)?,
-        items: Items::All,
-        time: Some(EventTime {
-            value: Text::parse(now.trim_end_matches('Z'))?,
-            precision: Word::parse("second")?,
-            zone: CodeText::parse("Z")?,
-            source: Text::parse("this machine's clock")?,
-        }),
-        codes,
-    };
+    let body = EventBody { action: Word::parse(REFUSED)?, items: Items::All, time: Some(by_this_clock(None)?), codes };
     let statement_key = keys::read(node.home(), keys::STATEMENT)?;
     let _desk = node.desk();
     let draft = Draft { package: Some(package), annex: Some(annex), ..Draft::of(Body::Event(body)) };
